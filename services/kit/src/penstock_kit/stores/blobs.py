@@ -1,0 +1,73 @@
+"""The blob store port: large immutable values by key."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["KEY_PATTERN", "BlobInfo", "BlobMissing", "BlobPage", "BlobStore", "BlobStoreFull", "KeyInvalid"]
+
+KEY_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*"
+"""Keys are made by servers, never taken from a caller: segments of plain characters, none starting with a dot, at most
+900 bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A stored blob: its key and its size in bytes."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPage:
+    """Some blobs in order of their keys. `cursor` goes on after the last one; None means that there are no more."""
+
+    blobs: list[BlobInfo]
+    cursor: str | None
+
+
+class BlobMissing(Exception):
+    """There is no blob with the key."""
+
+
+class KeyInvalid(ValueError):
+    """The key does not match `KEY_PATTERN`."""
+
+
+class BlobStoreFull(Exception):
+    """The medium has no room. Nothing of the blob is visible."""
+
+
+class BlobStore(Protocol):
+    """Large values. A blob is visible under its key only whole, and is durable when the call that wrote it returns.
+
+    Presigned links and multipart uploads are named capabilities of adapters with a server behind them; they come with the
+    artifact service.
+    """
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
+        """Writes a blob, replacing the one before at once. Raises `KeyInvalid`, `BlobStoreFull`; what `chunks` raises leaves
+        nothing behind.
+        """
+        ...
+
+    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Yields a blob, or `length` bytes of it from `offset`, in pieces of at most 1 MiB. Raises `BlobMissing` at the first."""
+        ...
+
+    async def stat(self, key: str) -> BlobInfo:
+        """Returns the size of a blob. Raises `BlobMissing`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Removes a blob. No error if there is none."""
+        ...
+
+    async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str | None = None) -> BlobPage:
+        """Returns the blobs whose key starts with `prefix`, in order of their keys."""
+        ...
+
+    async def close(self) -> None:
+        """Releases connections. The store is not usable afterwards."""
+        ...

@@ -1,0 +1,134 @@
+"""The metric log port: batches of metric points, appended idempotently, read back in the order of their writer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+__all__ = ["AppendOutcome", "BatchRecord", "LogChange", "LogChanges", "LogFull", "MetricLog", "WriterHead"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """One batch of one writer. (run_key, writer_key, sequence) is its identity, its dedup key and its place in a scan.
+
+    Attributes:
+        run_key: 16 bytes.
+        writer_key: 16 bytes.
+        sequence: Counted by the writer from 1 without gaps.
+        digest: SHA-256 of `content`, 32 bytes.
+        chain: SHA-256 over the previous chain and `digest`, 32 bytes.
+        points: Points in this batch.
+        durable_points: Points of the writer up to and including this batch.
+        defines_keys: Whether `content` defines metric keys, so that the key table of a writer is read without the rest.
+        rank: The rank of the writer.
+        content: A serialised `penstock.api.tracking.v1.MetricBatchContent`.
+    """
+
+    run_key: bytes
+    writer_key: bytes
+    sequence: int
+    digest: bytes
+    chain: bytes
+    points: int
+    durable_points: int
+    defines_keys: bool
+    rank: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WriterHead:
+    """Where a writer stands: its last durable batch."""
+
+    run_key: bytes
+    writer_key: bytes
+    sequence: int
+    digest: bytes
+    chain: bytes
+    durable_points: int
+    rank: int
+
+
+class AppendOutcome(Enum):
+    """What became of one record of an append."""
+
+    APPENDED = "appended"
+    REPEATED = "repeated"
+    """The same identity with the same digest was there."""
+    CONFLICT = "conflict"
+    """The same identity with another digest was there. It stays as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogChange:
+    """A run whose log grew."""
+
+    run_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogChanges:
+    """Runs that grew, each once. `cursor` is where to go on; `more` says whether there are others already."""
+
+    changes: Sequence[LogChange]
+    cursor: bytes
+    more: bool
+
+
+class LogFull(Exception):
+    """The medium has no room. Nothing of the append was kept."""
+
+
+class MetricLog(Protocol):
+    """Append-only batches. Every record that `append` reported as appended or repeated is durable when it returns."""
+
+    async def append(self, records: Sequence[BatchRecord]) -> list[AppendOutcome]:
+        """Appends records of any writers in one durable commit, and says what became of each.
+
+        A conflict of one record does not touch the others. Raises `LogFull`.
+        """
+        ...
+
+    async def head(self, run_key: bytes, writer_key: bytes) -> WriterHead | None:
+        """Returns where a writer stands, None before its first batch."""
+        ...
+
+    async def heads(self, run_key: bytes) -> list[WriterHead]:
+        """Returns where each writer of a run stands, by writer key."""
+        ...
+
+    async def batch(self, run_key: bytes, writer_key: bytes, sequence: int) -> BatchRecord | None:
+        """Returns one batch, None if there is none."""
+        ...
+
+    async def scan(
+        self,
+        run_key: bytes,
+        writer_key: bytes,
+        *,
+        after: int = 0,
+        bytes_max: int = 8_000_000,
+        key_definitions_only: bool = False,
+    ) -> list[BatchRecord]:
+        """Returns batches of a writer with a sequence above `after`, ascending.
+
+        At least one if there is any, and no further one once `bytes_max` bytes of content are exceeded. An empty list means
+        that there are no more.
+        """
+        ...
+
+    async def changes(self, cursor: bytes, *, limit: int = 1000) -> LogChanges:
+        """Returns the runs appended to since `cursor` (empty: since ever).
+
+        No append that returned before this call is ever skipped by a caller who goes on from `LogChanges.cursor`.
+        """
+        ...
+
+    async def drop(self, run_key: bytes) -> None:
+        """Removes everything of a run. No error if there is nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Releases files and connections. The log is not usable afterwards."""
+        ...
