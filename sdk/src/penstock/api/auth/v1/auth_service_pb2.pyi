@@ -301,13 +301,15 @@ class WatchGrantsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchGrantsResponse(_message.Message):
-    __slots__ = ("snapshot", "grants", "revoked_tokens", "owners")
+    __slots__ = ("snapshot", "grants", "revoked_tokens", "owners", "projects")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
     REVOKED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     OWNERS_FIELD_NUMBER: _ClassVar[int]
+    PROJECTS_FIELD_NUMBER: _ClassVar[int]
     snapshot: bool
     grants: _containers.RepeatedCompositeFieldContainer[Grant]
     revoked_tokens: _containers.RepeatedScalarFieldContainer[str]
     owners: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, snapshot: _Optional[bool] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., revoked_tokens: _Optional[_Iterable[str]] = ..., owners: _Optional[_Iterable[str]] = ...) -> None: ...
+    projects: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, snapshot: _Optional[bool] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., revoked_tokens: _Optional[_Iterable[str]] = ..., owners: _Optional[_Iterable[str]] = ..., projects: _Optional[_Iterable[str]] = ...) -> None: ...
