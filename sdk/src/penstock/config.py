@@ -1,4 +1,4 @@
-"""Where the SDK finds its server and keeps its files: the home folder, profiles, and the server running on this machine.
+"""Where the SDK finds its server and keeps its files: the home folder, profiles, and the server on this machine.
 
 Owns `config.json` and `local.json` in the home folder. Knows nothing of gRPC and never opens a connection.
 
@@ -41,7 +41,10 @@ __all__ = [
     "write_local",
 ]
 
-NO_SERVER_MESSAGE = "No Penstock server found. Start one with `penstock up`, or set PENSTOCK_URL and PENSTOCK_TOKEN, or `penstock login URL`."
+NO_SERVER_MESSAGE = (
+    "No Penstock server found. Start one with `penstock up`, or set PENSTOCK_URL and PENSTOCK_TOKEN, "
+    "or `penstock login URL`."
+)
 PROFILE_NAME_CHARS_MAX = 100
 """Longest name of a profile."""
 
@@ -51,8 +54,8 @@ class Connection:
     """How to reach a server.
 
     Attributes:
-        http: The HTTP address, `http://host:port` or `https://host:port`, without a slash at the end. https also means TLS
-            for gRPC.
+        http: The HTTP address, `http://host:port` or `https://host:port`, without a slash at the end. https also means
+            TLS for gRPC.
         grpc: The gRPC address, `host:port`; None means that the server is asked at `{http}/.well-known/penstock`.
         token: The secret of a personal access token or session; None if there is none.
         source: Where this was found, for people: `arguments`, `environment`, `profile lab`, `local server`.
@@ -155,9 +158,9 @@ def is_loopback(http: str) -> bool:
 def resolve(url: str | None = None, token: str | None = None) -> Connection:
     """Finds the server to talk to.
 
-    In this order: the arguments; PENSTOCK_URL with PENSTOCK_TOKEN; the profile that PENSTOCK_PROFILE names, else the default
-    profile; the server running on this machine. A token that is given, or set in PENSTOCK_TOKEN, goes before the stored one.
-    An address without a token borrows the stored one of the same address.
+    In this order: the arguments; PENSTOCK_URL with PENSTOCK_TOKEN; the profile that PENSTOCK_PROFILE names, else the
+    default profile; the server running on this machine. A token that is given, or set in PENSTOCK_TOKEN, goes before the
+    stored one. An address without a token borrows the stored one of the same address.
 
     Args:
         url: The HTTP address.
@@ -260,7 +263,8 @@ def _chosen_profile() -> Profile | None:
     if wanted is not None:
         names = ", ".join(profile.name for profile in known) or "there is none"
         raise NotConnected(
-            f"There is no profile {wanted!r} (PENSTOCK_PROFILE); known: {names}. Add it with `penstock login URL --profile {wanted}`."
+            f"There is no profile {wanted!r} (PENSTOCK_PROFILE); known: {names}. "
+            f"Add it with `penstock login URL --profile {wanted}`."
         )
     return None
 
