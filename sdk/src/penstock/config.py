@@ -159,7 +159,7 @@ def resolve(url: str | None = None, token: str | None = None) -> Connection:
     """Finds the server to talk to.
 
     In this order: the arguments; PENSTOCK_URL with PENSTOCK_TOKEN; the profile that PENSTOCK_PROFILE names, else the
-    default profile; the server running on this machine. A token that is given, or set in PENSTOCK_TOKEN, goes before the
+    default profile; the server on this machine. A token that is given, or set in PENSTOCK_TOKEN, goes before the
     stored one. An address without a token borrows the stored one of the same address.
 
     Args:
