@@ -1,1 +1,1 @@
-"""The four technical ports that services keep their state behind, their adapters, and the contract suites they all pass."""
+"""The four technical ports that services keep their state behind, their adapters, and their contract suites."""

@@ -4,11 +4,21 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["KEY_PATTERN", "BlobInfo", "BlobMissing", "BlobPage", "BlobStore", "BlobStoreFull", "KeyInvalid"]
+__all__ = [
+    "KEY_BYTES_MAX",
+    "KEY_PATTERN",
+    "BlobInfo",
+    "BlobMissing",
+    "BlobPage",
+    "BlobStore",
+    "BlobStoreFull",
+    "KeyInvalid",
+]
 
-KEY_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*"
-"""Keys are made by servers, never taken from a caller: segments of plain characters, none starting with a dot, at most
-900 bytes in all."""
+KEY_BYTES_MAX = 900
+KEY_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,199})*"
+"""Keys are made by servers, never taken from a caller: segments of plain characters, none starting with a dot, each of
+at most 200 (file systems end at 255), at most `KEY_BYTES_MAX` in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,7 @@ class BlobMissing(Exception):
 
 
 class KeyInvalid(ValueError):
-    """The key does not match `KEY_PATTERN`."""
+    """The key does not match `KEY_PATTERN`, or is longer than `KEY_BYTES_MAX`."""
 
 
 class BlobStoreFull(Exception):
@@ -42,26 +52,30 @@ class BlobStoreFull(Exception):
 class BlobStore(Protocol):
     """Large values. A blob is visible under its key only whole, and is durable when the call that wrote it returns.
 
-    Presigned links and multipart uploads are named capabilities of adapters with a server behind them; they come with the
-    artifact service.
+    Presigned links and multipart uploads are named capabilities of adapters with a server behind them; they come with
+    the artifact service.
     """
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
-        """Writes a blob, replacing the one before at once. Raises `KeyInvalid`, `BlobStoreFull`; what `chunks` raises leaves
-        nothing behind.
+        """Writes a blob, replacing the one before at once.
+
+        Raises `KeyInvalid`, `BlobStoreFull`; what `chunks` raises leaves nothing behind.
         """
         ...
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """Yields a blob, or `length` bytes of it from `offset`, in pieces of at most 1 MiB. Raises `BlobMissing` at the first."""
+        """Yields a blob, or `length` bytes of it from `offset`, in pieces of at most 1 MiB.
+
+        Raises `BlobMissing`, `KeyInvalid` at the first.
+        """
         ...
 
     async def stat(self, key: str) -> BlobInfo:
-        """Returns the size of a blob. Raises `BlobMissing`."""
+        """Returns the size of a blob. Raises `BlobMissing`, `KeyInvalid`."""
         ...
 
     async def delete(self, key: str) -> None:
-        """Removes a blob. No error if there is none."""
+        """Removes a blob. No error if there is none. Raises `KeyInvalid`."""
         ...
 
     async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str | None = None) -> BlobPage:

@@ -1,4 +1,4 @@
-"""The document store port: small records by key, declared indexes, atomic batches within one partition, a change feed."""
+"""The document store port: small records by key, declared indexes, atomic batches in one partition, a change feed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +81,10 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Replaces a document if its version is `expected`. Fails with `VersionConflict` otherwise, `DocumentMissing` if absent."""
+    """Replaces a document if its version is `expected`.
+
+    Fails with `VersionConflict` otherwise, `DocumentMissing` if absent.
+    """
 
     collection: str
     id: str
@@ -91,7 +94,10 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Removes a document, if `expected` is None or its version. Fails with `VersionConflict`, `DocumentMissing` if absent."""
+    """Removes a document, if `expected` is None or its version.
+
+    Fails with `VersionConflict` otherwise, `DocumentMissing` if absent.
+    """
 
     collection: str
     id: str
@@ -188,7 +194,7 @@ class DocumentStore(Protocol):
     async def apply(self, partition: str, operations: Sequence[Operation]) -> list[Document | None]:
         """Does all operations, in order, or none: at most `OPERATIONS_PER_BATCH_MAX` within one partition.
 
-        Returns the documents written, None for a deletion. Raises what the single calls raise; then nothing was written.
+        Returns the documents written, None for a deletion. Raises what the single calls raise; then nothing is kept.
         """
         ...
 

@@ -31,7 +31,10 @@ class HotStore(Protocol):
         ...
 
     async def count(self, key: str, *, window_s: float, amount: int = 1) -> int:
-        """Adds to a counter and returns its sum within the running window of `window_s` seconds, this amount included."""
+        """Adds to a counter, and returns its sum within the last `window_s` seconds, this amount included.
+
+        An amount may be forgotten up to a tenth of the window late, never early.
+        """
         ...
 
     async def close(self) -> None:

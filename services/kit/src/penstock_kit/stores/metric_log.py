@@ -113,8 +113,8 @@ class MetricLog(Protocol):
     ) -> list[BatchRecord]:
         """Returns batches of a writer with a sequence above `after`, ascending.
 
-        At least one if there is any, and no further one once `bytes_max` bytes of content are exceeded. An empty list means
-        that there are no more.
+        At least one if there is any, and no further one once `bytes_max` bytes of content are exceeded. An empty list
+        means that there are no more.
         """
         ...
 

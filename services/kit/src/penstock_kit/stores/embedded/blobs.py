@@ -1,0 +1,237 @@
+"""The blob store on a local file system.
+
+Blob `a/b` is the file `a/b=` below the root: the mark, which no key contains, lets a blob `a` stand beside a folder.
+A blob is written to `.incoming`, synced, and renamed to its place. On a file system that ignores case, keys that differ
+in nothing else are one key.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Generator, Iterator
+from itertools import islice
+from pathlib import Path
+
+from penstock_kit.stores.blobs import (
+    KEY_BYTES_MAX,
+    KEY_PATTERN,
+    BlobInfo,
+    BlobMissing,
+    BlobPage,
+    BlobStoreFull,
+    KeyInvalid,
+)
+
+__all__ = ["FilesystemBlobStore"]
+
+PIECE_BYTES_MAX = 1_048_576
+INCOMING_KEPT_S = 86_400  # an unfinished blob that nothing was added to for a day was left by a process that died
+RENAME_ATTEMPTS_MAX = 100  # deletions beside it may remove the empty folder as often
+
+_KEY_RE = re.compile(KEY_PATTERN)
+_INCOMING = ".incoming"
+_MARK = "="
+
+
+class FilesystemBlobStore:
+    """The blob store port on a folder of a local disk.
+
+    Args:
+        root: The folder. It is made (mode 0700) with the first blob.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._swept = False
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
+        """See `BlobStore.put`."""
+        path = self._path(key)
+        incoming = await asyncio.to_thread(self._new_incoming)
+        try:
+            with _full_named():
+                descriptor = await asyncio.to_thread(os.open, incoming, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                try:
+                    size = await _write_all(descriptor, chunks)
+                    await asyncio.to_thread(os.fsync, descriptor)
+                finally:
+                    os.close(descriptor)
+                await asyncio.to_thread(self._publish, incoming, path)
+        except BaseException:
+            incoming.unlink(missing_ok=True)
+            raise
+        return BlobInfo(key, size)
+
+    async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """See `BlobStore.get`. Raises `ValueError` for a negative offset or length."""
+        if offset < 0 or (length is not None and length < 0):
+            raise ValueError(f"offset {offset} and length {length} must not be negative")
+        path = self._path(key)
+        try:
+            descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            raise BlobMissing(key) from None
+        try:
+            remaining = length
+            while remaining is None or remaining > 0:
+                wanted = PIECE_BYTES_MAX if remaining is None else min(PIECE_BYTES_MAX, remaining)
+                piece = await asyncio.to_thread(os.pread, descriptor, wanted, offset)
+                if not piece:
+                    return
+                offset += len(piece)
+                if remaining is not None:
+                    remaining -= len(piece)
+                yield piece
+        finally:
+            os.close(descriptor)
+
+    async def stat(self, key: str) -> BlobInfo:
+        """See `BlobStore.stat`."""
+        path = self._path(key)
+        try:
+            status = await asyncio.to_thread(os.stat, path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise BlobMissing(key) from None
+        return BlobInfo(key, status.st_size)
+
+    async def delete(self, key: str) -> None:
+        """See `BlobStore.delete`."""
+        await asyncio.to_thread(self._remove, self._path(key))
+
+    async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str | None = None) -> BlobPage:
+        """See `BlobStore.list`. The cursor is the last key of the page."""
+        if limit < 1:
+            raise ValueError(f"limit is {limit}; it must be at least 1")
+
+        def work() -> BlobPage:
+            found = [*islice(self._walk(prefix, cursor or ""), limit + 1)]
+            return BlobPage(found[:limit], found[limit - 1].key if len(found) > limit else None)
+
+        return await asyncio.to_thread(work)
+
+    async def close(self) -> None:
+        """See `BlobStore.close`. There is nothing to release."""
+
+    def _path(self, key: str) -> Path:
+        if len(key) > KEY_BYTES_MAX or _KEY_RE.fullmatch(key) is None:
+            raise KeyInvalid(f"{key[:100]!r} is not a key")
+        return self._root / (key + _MARK)
+
+    def _new_incoming(self) -> Path:
+        folder = self._root / _INCOMING
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._swept:
+            self._swept = True
+            for entry in os.scandir(folder):
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < time.time() - INCOMING_KEPT_S:
+                        Path(entry).unlink()
+        return folder / secrets.token_hex(16)
+
+    def _publish(self, incoming: Path, path: Path) -> None:
+        for attempt in range(RENAME_ATTEMPTS_MAX):
+            _make_folders(path.parent)
+            try:
+                incoming.replace(path)
+                _sync_folder(path.parent)
+            except FileNotFoundError:
+                # A deletion beside us removed the folder while it was empty.
+                if attempt + 1 == RENAME_ATTEMPTS_MAX:
+                    raise
+            else:
+                return
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        _sync_folder(path.parent)
+        for folder in path.parents:
+            if folder == self._root:
+                return
+            try:
+                folder.rmdir()
+            except OSError:
+                return  # not empty, or a put beside us has just used it
+
+    def _walk(self, prefix: str, after: str) -> Iterator[BlobInfo]:
+        """Yields the blobs above `after` in order of their keys, entering only folders that may hold some."""
+        # Folders and blobs still to visit, the next one last. A folder is named by the beginning of all keys in it.
+        pending = [""]
+        while pending:
+            name = pending.pop()
+            if name and not name.endswith("/"):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    yield BlobInfo(name, (self._root / (name + _MARK)).stat().st_size)
+                continue
+            try:
+                entries = [*os.scandir(self._root / name)]
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            names: list[str] = []
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    below = name + entry.name + "/"
+                    wanted = below.startswith(prefix) or prefix.startswith(below)
+                    if wanted and (below > after or after.startswith(below)) and _KEY_RE.fullmatch(entry.name):
+                        names.append(below)
+                elif entry.name.endswith(_MARK):
+                    key = name + entry.name.removesuffix(_MARK)
+                    if key.startswith(prefix) and key > after and _KEY_RE.fullmatch(key):
+                        names.append(key)
+            pending.extend(sorted(names, reverse=True))
+
+
+async def _write_all(descriptor: int, chunks: AsyncIterator[bytes]) -> int:
+    size = 0
+    waiting = bytearray()
+    async for chunk in chunks:
+        waiting += chunk
+        if len(waiting) >= PIECE_BYTES_MAX:
+            await asyncio.to_thread(_write, descriptor, waiting)
+            size += len(waiting)
+            waiting = bytearray()
+    await asyncio.to_thread(_write, descriptor, waiting)
+    return size + len(waiting)
+
+
+def _write(descriptor: int, data: bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _make_folders(folder: Path) -> None:
+    missing: list[Path] = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(new.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows syncs names by itself, and cannot open a folder
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _full_named() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise BlobStoreFull(str(error)) from error
+        raise
