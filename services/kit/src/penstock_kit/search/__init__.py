@@ -1,0 +1,80 @@
+"""Search: filters and orders in text, their syntax trees, and columnar evaluation with numpy. Knows nothing of stores.
+
+A filter is compiled to no store's query language: a `Table` holds the rows of one project as columns, and every clause
+is one vector operation. So answers are the same whatever the store. SEARCH.md in this distribution tells users what a
+filter may say; the grammar is in `penstock_kit.search.grammar`.
+"""
+
+from penstock_kit.search.cache import ByteBoundedCache
+from penstock_kit.search.errors import FilterInvalid, OrderInvalid, QueryInvalid
+from penstock_kit.search.evaluate import matches
+from penstock_kit.search.grammar import (
+    FILTER_CHARS_MAX,
+    FILTER_CLAUSES_MAX,
+    FILTER_DEPTH_MAX,
+    FILTER_PATTERNS_MAX,
+    ORDER_CHARS_MAX,
+    ORDER_TERMS_MAX,
+    PATTERN_CHARS_MAX,
+    parse_filter,
+    parse_order,
+)
+from penstock_kit.search.ordering import ORDER_TEXT_CHARS_MAX, Found, Position, PositionInvalid, find
+from penstock_kit.search.syntax import (
+    ATTRIBUTES,
+    And,
+    ColumnType,
+    Comparison,
+    Expression,
+    Field,
+    Literal,
+    Membership,
+    Not,
+    Operator,
+    Or,
+    OrderTerm,
+    Presence,
+    Resemblance,
+    Schema,
+)
+from penstock_kit.search.table import Table
+from penstock_kit.search.values import Value
+
+__all__ = [
+    "ATTRIBUTES",
+    "FILTER_CHARS_MAX",
+    "FILTER_CLAUSES_MAX",
+    "FILTER_DEPTH_MAX",
+    "FILTER_PATTERNS_MAX",
+    "ORDER_CHARS_MAX",
+    "ORDER_TERMS_MAX",
+    "ORDER_TEXT_CHARS_MAX",
+    "PATTERN_CHARS_MAX",
+    "And",
+    "ByteBoundedCache",
+    "ColumnType",
+    "Comparison",
+    "Expression",
+    "Field",
+    "FilterInvalid",
+    "Found",
+    "Literal",
+    "Membership",
+    "Not",
+    "Operator",
+    "Or",
+    "OrderInvalid",
+    "OrderTerm",
+    "Position",
+    "PositionInvalid",
+    "Presence",
+    "QueryInvalid",
+    "Resemblance",
+    "Schema",
+    "Table",
+    "Value",
+    "find",
+    "matches",
+    "parse_filter",
+    "parse_order",
+]

@@ -1,0 +1,37 @@
+"""What can be wrong with a filter or an order, told with the text and a caret under the offending place."""
+
+from penstock_kit.errors import InvalidInput
+
+__all__ = ["FilterInvalid", "OrderInvalid", "QueryInvalid"]
+
+SNIPPET_CHARS = 72  # of a long text, only this much is shown around the offending place
+
+
+class QueryInvalid(InvalidInput):
+    """A filter or an order cannot be understood.
+
+    Args:
+        problem: What is wrong and what was expected, in one or two sentences.
+        text: The whole text.
+        position: Where it is wrong, in characters from 0; `len(text)` is its end.
+        token: The offending piece, empty at the end of the text.
+    """
+
+    def __init__(self, problem: str, text: str, position: int, token: str) -> None:
+        first = max(0, min(position - SNIPPET_CHARS // 2, len(text) - SNIPPET_CHARS))
+        # Line breaks and control characters would put the caret elsewhere.
+        snippet = "".join(c if c.isprintable() else " " for c in text[first : first + SNIPPET_CHARS])
+        caret = " " * (position - first) + "^"
+        super().__init__(f"{problem}\n{snippet}\n{caret}", position=str(position), token=token[:SNIPPET_CHARS])
+
+
+class FilterInvalid(QueryInvalid):
+    """A filter cannot be understood."""
+
+    reason = "FILTER_INVALID"
+
+
+class OrderInvalid(QueryInvalid):
+    """An order cannot be understood."""
+
+    reason = "ORDER_INVALID"

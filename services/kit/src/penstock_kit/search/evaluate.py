@@ -1,0 +1,71 @@
+"""Which rows of a table a filter matches: one vector operation per clause."""
+
+import numpy as np
+
+from penstock_kit.search.columns import Mask, NumberColumn, ValueColumn
+from penstock_kit.search.patterns import LikePattern
+from penstock_kit.search.syntax import (
+    And,
+    Comparison,
+    Expression,
+    Membership,
+    Not,
+    Or,
+    Presence,
+    Resemblance,
+)
+from penstock_kit.search.table import Table
+
+__all__ = ["matches"]
+
+
+def matches(expression: Expression, table: Table) -> Mask:
+    """For each row number of the table, whether the row is there and the filter matches it."""
+    return _evaluate(expression, table) & table.live
+
+
+def _evaluate(expression: Expression, table: Table) -> Mask:
+    match expression:
+        case And(operands):
+            mask = _evaluate(operands[0], table)
+            for operand in operands[1:]:
+                mask &= _evaluate(operand, table)
+            return mask
+        case Or(operands):
+            mask = _evaluate(operands[0], table)
+            for operand in operands[1:]:
+                mask |= _evaluate(operand, table)
+            return mask
+        case Not(operand):
+            return ~_evaluate(operand, table)
+        case Presence(field, present):
+            column = table.column(field)
+            there = np.zeros(table.row_count, np.bool_)
+            if column is not None:
+                there[column.rows] = True
+            return there if present else ~there
+        case Comparison() | Membership() | Resemblance():
+            return _evaluate_clause(expression, table)
+
+
+def _evaluate_clause(clause: Comparison | Membership | Resemblance, table: Table) -> Mask:
+    """A clause that only rows with a value can match."""
+    column = table.column(clause.field)
+    match column, clause:
+        case NumberColumn(), Comparison(field, operator, float(literal)):
+            chosen = column.compare(operator, literal, field.aspect)
+        case NumberColumn(), Membership(field, literals, negated):
+            chosen = column.among([float(literal) for literal in literals], field.aspect)
+            chosen = ~chosen if negated else chosen
+        case ValueColumn(), Comparison(_, operator, literal):
+            chosen = column.compare(operator, literal)
+        case ValueColumn(), Membership(_, literals, negated):
+            chosen = column.among(literals, negated=negated)
+        case ValueColumn(), Resemblance(_, pattern, ignore_case, negated):
+            chosen = column.resembles(LikePattern(pattern, ignore_case=ignore_case))
+            chosen = ~chosen if negated else chosen
+        case None, _:
+            return np.zeros(table.row_count, np.bool_)
+        case _:
+            raise TypeError(f"{clause} does not fit its column")  # the parser lets nothing of the kind through
+    return table.spread(column.rows, chosen)

@@ -1,0 +1,149 @@
+"""The syntax tree of filters and orders, and the schema that tells which fields there are. Knows nothing of columns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = [
+    "ATTRIBUTES",
+    "And",
+    "ColumnType",
+    "Comparison",
+    "Expression",
+    "Field",
+    "Literal",
+    "Membership",
+    "Not",
+    "Operator",
+    "Or",
+    "OrderTerm",
+    "Presence",
+    "Resemblance",
+    "Schema",
+]
+
+ATTRIBUTES = ""
+"""The collection of the fields that are written without one, such as `state`."""
+
+Literal = float | str | bool
+"""A value in a filter. Every number is a float; a time is a float of microseconds since 1970 UTC."""
+
+
+class ColumnType(Enum):
+    """What a field holds."""
+
+    NUMBER = "number"
+    TIME = "time"
+    """A float of microseconds since 1970 UTC."""
+    VALUE = "value"
+    """Text, numbers and truth values, mixed."""
+    METRIC = "metric"
+    """Three numbers: the latest, the smallest and the largest value of a series."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The fields of one kind of resource.
+
+    Attributes:
+        attributes: The fields written without a collection, and what they hold.
+        aliases: Other names of attributes.
+        collections: The collections of user-defined keys (`params`, `tags`, ...), and what their keys hold.
+    """
+
+    attributes: Mapping[str, ColumnType]
+    aliases: Mapping[str, str]
+    collections: Mapping[str, ColumnType]
+
+    def type_of(self, collection: str, key: str) -> ColumnType:
+        """What a field holds. Raises `KeyError` for an attribute or a collection that there is not."""
+        return self.attributes[key] if collection == ATTRIBUTES else self.collections[collection]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field. `aspect` is `last`, `min` or `max` for a metric, else empty."""
+
+    collection: str
+    key: str
+    type: ColumnType
+    aspect: str = ""
+
+
+class Operator(Enum):
+    """How a comparison compares."""
+
+    EQ = "="
+    NE = "!="
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`field < literal`."""
+
+    field: Field
+    operator: Operator
+    literal: Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """`field IN (...)`, or NOT IN."""
+
+    field: Field
+    literals: tuple[Literal, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resemblance:
+    """`field LIKE pattern`, or ILIKE, or NOT of either."""
+
+    field: Field
+    pattern: str
+    ignore_case: bool = False
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """`field IS NOT NULL` if `present`, else `field IS NULL`."""
+
+    field: Field
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of the operands, at least two."""
+
+    operands: tuple["Expression", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of the operands, at least two."""
+
+    operands: tuple["Expression", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The rows that the operand does not match."""
+
+    operand: "Expression"
+
+
+Expression = Comparison | Membership | Resemblance | Presence | And | Or | Not
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerm:
+    """One term of an order."""
+
+    field: Field
+    descending: bool = False
