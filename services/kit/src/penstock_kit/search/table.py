@@ -73,8 +73,8 @@ class Table:
         Args:
             row_id: The row. It is added if it is not there.
             collection: One of the schema, or `ATTRIBUTES`.
-            cells: By key: an int or a float for NUMBER, an int or a float of microseconds for TIME, a str, int, float or
-                bool for VALUE, a tuple (last, min, max) for METRIC.
+            cells: By key: an int or a float for NUMBER, an int or a float of microseconds for TIME, a str, int, float
+                or bool for VALUE, a tuple (last, min, max) for METRIC.
 
         Raises:
             KeyError: The schema does not know the collection or the attribute.
