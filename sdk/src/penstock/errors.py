@@ -11,6 +11,7 @@ PenstockError
 ├── AlreadyExists                   what would be created exists
 ├── Conflict                        the state of the resource does not allow this now
 ├── LimitExceeded                   a named limit is reached
+├── MissingExtra (ImportError)      a package that this needs is not installed
 ├── RunFinished                     the run was finished before, and takes no more
 ├── SpoolFull (OSError)             the disk, or the allowed share of it, is full
 └── SpoolCorrupt                    a spool on disk is not what was written
@@ -28,6 +29,7 @@ __all__ = [
     "InvalidInput",
     "InvalidType",
     "LimitExceeded",
+    "MissingExtra",
     "NotConnected",
     "NotFound",
     "PenstockError",
@@ -118,6 +120,12 @@ class LimitExceeded(PenstockError):
     """A named limit is reached."""
 
     default_reason = "LIMIT_EXCEEDED"
+
+
+class MissingExtra(PenstockError, ImportError):
+    """A package that this needs is not installed. The message names the extra that brings it."""
+
+    default_reason = "MISSING_EXTRA"
 
 
 class RunFinished(PenstockError):
