@@ -1,0 +1,224 @@
+"""Between the messages of the contract and the domain. No decisions here."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
+from penstock_tracking.domain import Experiment, JsonText, MetricDefinition, ParamChange, Run, RunUpdates, Value
+from penstock_tracking.errors import FieldInvalid
+from penstock_tracking.series.columns import Points
+from penstock_tracking.series.downsample import Buckets
+from penstock_tracking.series.latest import LatestValue
+
+__all__ = [
+    "RUN_FIELDS",
+    "definition_from_proto",
+    "experiment_to_proto",
+    "latest_to_proto",
+    "param_change_to_proto",
+    "run_to_proto",
+    "series_to_proto",
+    "time_from_us",
+    "time_to_us",
+    "updates_from_content",
+    "updates_from_log_batch",
+    "value_from_proto",
+    "value_to_proto",
+]
+
+RUN_FIELDS = frozenset(field.name for field in run_pb2.Run.DESCRIPTOR.fields)
+
+
+def time_from_us(us: int) -> Timestamp:
+    """Microseconds since 1970 UTC as a timestamp."""
+    seconds, micros = divmod(us, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=micros * 1000)
+
+
+def time_to_us(time: Timestamp) -> int:
+    """A timestamp as microseconds since 1970 UTC."""
+    return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+def value_to_proto(value: Value) -> run_pb2.Value:
+    """A value, typed as it was given."""
+    if isinstance(value, bool):  # before int: bool is one
+        return run_pb2.Value(bool_value=value)
+    if isinstance(value, int):
+        return run_pb2.Value(int_value=value)
+    if isinstance(value, float):
+        return run_pb2.Value(double_value=value)
+    if isinstance(value, JsonText):
+        return run_pb2.Value(json_value=value.text)
+    return run_pb2.Value(string_value=value)
+
+
+def value_from_proto(message: run_pb2.Value, key: str) -> Value:
+    """A value. Raises `FieldInvalid` if none is set."""
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise FieldInvalid(f"The entry {key!r} has no value.", key=key)
+    value = getattr(message, kind)
+    return JsonText(value) if kind == "json_value" else value
+
+
+def _entries(messages: Iterable[Any]) -> tuple[tuple[str, Value], ...]:
+    return tuple((entry.key, value_from_proto(entry.value, entry.key)) for entry in messages)
+
+
+def definition_from_proto(message: run_pb2.MetricDefinition) -> MetricDefinition:
+    """A metric definition."""
+    return MetricDefinition(message.key, message.x_key, int(message.goal), int(message.summary))
+
+
+def updates_from_content(content: Any) -> RunUpdates:
+    """What a MetricBatchContent (or its private twin) says beside points."""
+    if not (content.params or content.tags or content.removed_tags or content.summary or content.metric_definitions):
+        return _NO_UPDATES
+    return RunUpdates(
+        params=_entries(content.params),
+        tags=tuple((tag.key, tag.value) for tag in content.tags),
+        removed_tags=tuple(content.removed_tags),
+        summary=_entries(content.summary),
+        metric_definitions=tuple(definition_from_proto(definition) for definition in content.metric_definitions),
+    )
+
+
+_NO_UPDATES = RunUpdates()
+
+
+def updates_from_log_batch(request: tracking_service_pb2.LogBatchRequest) -> RunUpdates:
+    """What a LogBatch says beside points."""
+    return RunUpdates(
+        params=_entries(request.params),
+        tags=tuple((tag.key, tag.value) for tag in request.tags),
+        removed_tags=tuple(request.removed_tags),
+        summary=_entries(request.summary),
+    )
+
+
+def updates_from_run(run: run_pb2.Run) -> RunUpdates:
+    """The params, tags, summary and metric definitions of a run that is to be created."""
+    return RunUpdates(
+        params=_entries(run.params),
+        tags=tuple((tag.key, tag.value) for tag in run.tags),
+        summary=_entries(run.summary),
+        metric_definitions=tuple(definition_from_proto(definition) for definition in run.metric_definitions),
+    )
+
+
+def experiment_to_proto(experiment: Experiment, etag: str) -> experiment_pb2.Experiment:
+    """An experiment."""
+    return experiment_pb2.Experiment(
+        name=f"projects/{experiment.project}/experiments/{experiment.experiment_id}",
+        display_name=experiment.display_name,
+        description=experiment.description,
+        lifecycle_stage=experiment_pb2.LifecycleStage.ValueType(int(experiment.lifecycle_stage)),
+        tags=dict(experiment.tags),
+        create_time=time_from_us(experiment.create_us),
+        update_time=time_from_us(experiment.update_us),
+        etag=etag,
+    )
+
+
+def latest_to_proto(key: str, latest: LatestValue) -> run_pb2.LatestMetric:
+    """A latest value."""
+    return run_pb2.LatestMetric(
+        key=key,
+        value=latest.value,
+        step=latest.step,
+        time_unix_us=latest.time_us,
+        min=latest.min,
+        max=latest.max,
+        points=latest.count,
+    )
+
+
+def run_to_proto(run: Run, etag: str) -> run_pb2.Run:
+    """A run, all fields but the latest values."""
+    message = run_pb2.Run(
+        name=f"projects/{run.project}/runs/{run.run_id}",
+        display_name=run.display_name,
+        experiment=f"projects/{run.project}/experiments/{run.experiment_id}",
+        state=run_pb2.RunState.ValueType(int(run.state)),
+        lifecycle_stage=experiment_pb2.LifecycleStage.ValueType(int(run.lifecycle_stage)),
+        start_time=time_from_us(run.start_us),
+        create_time=time_from_us(run.create_us),
+        update_time=time_from_us(run.update_us),
+        creator=run.creator,
+        notes=run.notes,
+        group=run.group,
+        forked_from=run.forked_from,
+        fork_step=run.fork_step,
+        failure=run.failure,
+        etag=etag,
+        ranks=run.ranks,
+        params=[run_pb2.Param(key=key, value=value_to_proto(value)) for key, value in sorted(run.params.items())],
+        tags=[run_pb2.Tag(key=key, value=text) for key, text in sorted(run.tags.items())],
+        summary=[
+            run_pb2.SummaryEntry(key=key, value=value_to_proto(value)) for key, value in sorted(run.summary.items())
+        ],
+        metric_definitions=[
+            run_pb2.MetricDefinition(
+                key=definition.key,
+                x_key=definition.x_key,
+                goal=run_pb2.MetricGoal.ValueType(definition.goal),
+                summary=run_pb2.MetricSummary.ValueType(definition.summary),
+            )
+            for _, definition in sorted(run.metric_definitions.items())
+        ],
+    )
+    if run.end_us is not None:
+        message.end_time.CopyFrom(time_from_us(run.end_us))
+    if run.heartbeat_us is not None:
+        message.heartbeat_time.CopyFrom(time_from_us(run.heartbeat_us))
+    return message
+
+
+def param_change_to_proto(change: ParamChange) -> tracking_service_pb2.ParamChange:
+    """A former value of a param."""
+    return tracking_service_pb2.ParamChange(
+        value=value_to_proto(change.value),
+        replace_time=time_from_us(change.replace_us),
+        principal=change.principal,
+    )
+
+
+def series_to_proto(
+    run_name: str, key: str, rank: int | None, total_points: int, data: Points | Buckets
+) -> metric_pb2.MetricSeries:
+    """A series. The arrays become packed fields without a Python object per point."""
+    series = metric_pb2.MetricSeries(run=run_name, key=key, total_points=total_points)
+    if rank is not None:
+        series.rank = rank
+    if isinstance(data, Points):
+        points = series.points
+        points.SetInParent()
+        _fill(points.steps, data.steps)
+        _fill(points.times_unix_us, data.times_us)
+        _fill(points.values, data.values)
+        return series
+    buckets = series.buckets
+    for name in (
+        "first_steps",
+        "last_steps",
+        "last_times_unix_us",
+        "counts",
+        "mins",
+        "min_steps",
+        "maxs",
+        "max_steps",
+        "means",
+        "lasts",
+        "nan_counts",
+        "positive_infinity_counts",
+        "negative_infinity_counts",
+    ):
+        _fill(getattr(buckets, name), getattr(data, name))
+    return series
+
+
+def _fill(field: Any, column: Sequence[Any] | Any) -> None:
+    field.extend(column.tolist())

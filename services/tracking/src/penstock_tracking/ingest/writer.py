@@ -1,0 +1,206 @@
+"""One writer's stream: the order of its batches, what of them is durable, and what the sender is told."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from penstock_kit.errors import PenstockError
+from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, MetricLog, WriterHead
+from penstock_tracking.errors import BatchInvalid, DigestConflict, DigestMismatch, SequenceGap
+from penstock_tracking.ingest.codec import CheckedContent, checked_content, digest_of
+from penstock_tracking.ingest.committer import GroupCommitter
+
+__all__ = ["CHAIN_START", "Ack", "Warned", "WriterStream", "chained"]
+
+CHAIN_START: Final = bytes(32)
+
+
+def chained(chain: bytes, digest: bytes) -> bytes:
+    """The next link: SHA-256 over the chain so far and the digest of the next batch."""
+    return hashlib.sha256(chain + digest).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something of a durable batch that was not applied."""
+
+    sequence: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """All up to `sequence` is durable."""
+
+    sequence: int
+    chain: bytes
+    points: int
+    warnings: Sequence[Warned] = ()
+    closed: bool = False
+
+
+class WriterStream:
+    """Takes the batches of one writer in order and yields acknowledgements.
+
+    Args:
+        head: Where the writer stands in the log, None before its first batch.
+        keys: The keys it defined so far, in the order of their numbers.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_key: bytes,
+        writer_key: bytes,
+        rank: int,
+        epoch: int,
+        head: WriterHead | None,
+        keys: Sequence[str],
+        log: MetricLog,
+        committer: GroupCommitter,
+    ) -> None:
+        self.run_key = run_key
+        self.writer_key = writer_key
+        self.rank = rank
+        self.epoch = epoch
+        self._log = log
+        self._committer = committer
+        self._keys_known = len(keys)
+        self._key_names = set(keys)
+        # What was submitted, durable or not.
+        self._sequence = head.sequence if head else 0
+        self._chain = head.chain if head else CHAIN_START
+        self._points = head.durable_points if head else 0
+        self._digests_in_flight: dict[int, bytes] = {}
+        # What is durable.
+        self._durable = Ack(self._sequence, self._chain, self._points)
+        self._warnings: list[Warned] = []
+        self._repeats_to_ack = False
+        self._input_ended = False
+        self._closing = False
+        self._error: Exception | None = None
+        self._lost = False
+        self._changed = asyncio.Event()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a submitted batch was lost, so that none after it may be kept."""
+        return self._lost
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence of the batch that is expected now."""
+        return self._sequence + 1
+
+    def check(self, sequence: int, digest: bytes, content: bytes) -> CheckedContent:
+        """Checks the next batch. Raises `SequenceGap`, `DigestMismatch`, `BatchInvalid`. Changes nothing."""
+        if sequence != self.next_sequence:
+            raise SequenceGap(
+                f"Batch {sequence} came, but {self.next_sequence} is expected: send from there.",
+                expected=str(self.next_sequence),
+            )
+        if len(digest) != 32:
+            raise BatchInvalid(f"The digest of batch {sequence} has {len(digest)} bytes instead of 32.")
+        if digest_of(content) != digest:
+            raise DigestMismatch(
+                f"The content of batch {sequence} is not what its digest says: it was damaged on the way."
+            )
+        return checked_content(content, self._keys_known, self._key_names)
+
+    async def repeat(self, sequence: int, digest: bytes) -> None:
+        """Takes a batch that came before. It is acknowledged anew. Raises `DigestConflict` if it is another one."""
+        known = self._digests_in_flight.get(sequence)
+        if known is None:
+            record = await self._log.batch(self.run_key, self.writer_key, sequence)
+            known = record.digest if record else None
+        if known != digest:
+            raise DigestConflict(
+                f"Batch {sequence} of this writer is durable with other content. A spool was altered, or two share an id.",
+                sequence=str(sequence),
+            )
+        self._repeats_to_ack = True
+        self._changed.set()
+
+    async def submit(self, digest: bytes, checked: CheckedContent, warnings: Sequence[Warned]) -> None:
+        """Takes the checked next batch. Returns once it is in flight."""
+        self._sequence += 1
+        self._chain = chained(self._chain, digest)
+        self._points += checked.points
+        self._keys_known += len(checked.new_keys)
+        self._key_names.update(checked.new_keys)
+        self._digests_in_flight[self._sequence] = digest
+        self._warnings.extend(warnings)
+        await self._committer.submit(
+            self,
+            BatchRecord(
+                run_key=self.run_key,
+                writer_key=self.writer_key,
+                sequence=self._sequence,
+                digest=digest,
+                chain=self._chain,
+                points=checked.points,
+                durable_points=self._points,
+                defines_keys=bool(checked.new_keys),
+                rank=self.rank,
+                content=checked.content,
+            ),
+        )
+
+    def committed(self, record: BatchRecord, outcome: AppendOutcome) -> None:
+        """See `Committing`."""
+        self._digests_in_flight.pop(record.sequence, None)
+        if outcome is AppendOutcome.CONFLICT:
+            self.commit_failed(
+                DigestConflict(
+                    f"Batch {record.sequence} of this writer is durable with other content.",
+                    sequence=str(record.sequence),
+                )
+            )
+            return
+        self._durable = Ack(record.sequence, record.chain, record.durable_points)
+        self._changed.set()
+
+    def commit_failed(self, error: PenstockError) -> None:
+        """See `Committing`."""
+        self._lost = True
+        self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Ends the stream with an error, once what is in flight is durable and acknowledged."""
+        if self._error is None:
+            self._error = error
+        self._changed.set()
+
+    def end_input(self, *, closing: bool) -> None:
+        """No batch will follow: the sender closed its writer (`closing`) or only its side of the stream."""
+        self._input_ended = True
+        self._closing = closing
+        self._changed.set()
+
+    async def acks(self) -> AsyncIterator[Ack]:
+        """Yields where the writer stands, then each progress. Raises the error with which the stream ends."""
+        told = self._durable
+        yield told
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            settled = self._lost or self._durable.sequence == self._sequence
+            ended = settled and (self._input_ended or self._error is not None)
+            closed = ended and self._closing and self._error is None
+            if self._durable.sequence > told.sequence or self._repeats_to_ack or closed:
+                told = self._durable
+                self._repeats_to_ack = False
+                yield Ack(told.sequence, told.chain, told.points, self._due_warnings(told.sequence), closed)
+            if ended:
+                if self._error is not None:
+                    raise self._error
+                return
+
+    def _due_warnings(self, sequence: int) -> tuple[Warned, ...]:
+        due = tuple(warning for warning in self._warnings if warning.sequence <= sequence)
+        if due:
+            self._warnings = [warning for warning in self._warnings if warning.sequence > sequence]
+        return due

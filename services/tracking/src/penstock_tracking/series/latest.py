@@ -1,0 +1,255 @@
+"""The latest value of every metric of a run: the maximum of (step, time, value), NaN counting as 0.
+
+The maximum is commutative, so batches may be taken in any order and by any replica. What was worked out is kept in memory,
+bounded, and in the document store as a snapshot with watermarks; either may be lost and is rebuilt from the log.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from penstock_kit.stores.metric_log import MetricLog
+from penstock_tracking.domain import Run
+from penstock_tracking.ingest.codec import DecodedBlock, Float64s, Int64s
+from penstock_tracking.series.follower import FollowedBatch, LogFollower
+from penstock_tracking.store import TrackingStore
+
+__all__ = ["CACHE_BYTES_MAX", "LatestReader", "LatestTable", "LatestValue"]
+
+CACHE_BYTES_MAX: Final = 32_000_000
+SNAPSHOT_AFTER_BYTES: Final = 1_000_000  # of log read: less is read again quicker than a snapshot is written
+SNAPSHOT_BYTES_MAX: Final = 6_000_000
+BYTES_PER_KEY: Final = 200  # of a table in memory: six columns, the name, its place in the dictionary
+BYTES_PER_RUN: Final = 4_000  # of an empty one, with its follower
+
+
+@dataclass(frozen=True, slots=True)
+class LatestValue:
+    """The latest value of a metric, and what is known of all its points.
+
+    `min` and `max` leave NaN out and are NaN if there is nothing else.
+    """
+
+    value: float
+    step: int
+    time_us: int
+    min: float
+    max: float
+    count: int
+
+
+class LatestTable:
+    """Latest values of a run, a column each for step, time, value, minimum, maximum and count."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._index: dict[str, int] = {}
+        self._columns: dict[str, Any] = {
+            "step": np.zeros(0, np.int64),
+            "time": np.zeros(0, np.int64),
+            "value": np.zeros(0, np.float64),
+            "min": np.zeros(0, np.float64),
+            "max": np.zeros(0, np.float64),
+            "count": np.zeros(0, np.int64),
+        }
+        self._places: dict[tuple[int, tuple[int, ...]], Int64s] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _places_of(self, keys: list[str], key_ids: tuple[int, ...]) -> Int64s:
+        # A writer's table only grows, so its identity and the numbers fix the answer.
+        known = self._places.get((id(keys), key_ids))
+        if known is not None:
+            return known
+        places = np.empty(len(key_ids), np.int64)
+        for column, key_id in enumerate(key_ids):
+            name = keys[key_id]
+            place = self._index.get(name)
+            if place is None:
+                place = self._index[name] = len(self.names)
+                self.names.append(name)
+            places[column] = place
+        self._grow()
+        if len(self._places) > 10_000:
+            self._places.clear()
+        self._places[(id(keys), key_ids)] = places
+        return places
+
+    def _grow(self) -> None:
+        capacity = len(self._columns["step"])
+        if len(self.names) <= capacity:
+            return
+        wanted = max(len(self.names), 2 * capacity, 16)
+        for name, column in self._columns.items():
+            fill = np.nan if name in ("min", "max") else 0
+            self._columns[name] = np.concatenate([column, np.full(wanted - capacity, fill, column.dtype)])
+
+    def take(self, keys: list[str], block: DecodedBlock) -> None:
+        """Takes the points of a block of a writer with the key table `keys`."""
+        places = self._places_of(keys, block.key_ids)
+        columns = self._columns
+        step, time_us, value = _block_latest(block)
+        counts = columns["count"][places]
+        steps, times, values = columns["step"][places], columns["time"][places], columns["value"][places]
+        later = (step > steps) | (
+            (step == steps) & ((time_us > times) | ((time_us == times) & (_nan_as_0(value) > _nan_as_0(values))))
+        )
+        newer = later | (counts == 0)
+        replaced = places[newer]
+        columns["step"][replaced] = step
+        columns["time"][replaced] = time_us
+        columns["value"][replaced] = value[newer]
+        columns["min"][places] = np.fmin(columns["min"][places], np.fmin.reduce(block.values, axis=0))
+        columns["max"][places] = np.fmax(columns["max"][places], np.fmax.reduce(block.values, axis=0))
+        columns["count"][places] = counts + len(block.steps)
+
+    def value(self, name: str) -> LatestValue | None:
+        """The latest value of a metric, or None."""
+        place = self._index.get(name)
+        return None if place is None else self._at(place)
+
+    def _at(self, place: int) -> LatestValue:
+        c = self._columns
+        return LatestValue(
+            float(c["value"][place]),
+            int(c["step"][place]),
+            int(c["time"][place]),
+            float(c["min"][place]),
+            float(c["max"][place]),
+            int(c["count"][place]),
+        )
+
+    def items(self, prefix: str = "") -> Iterable[tuple[str, LatestValue]]:
+        """Names and latest values in the order of the names."""
+        for name in sorted(name for name in self.names if name.startswith(prefix)):
+            yield name, self._at(self._index[name])
+
+    def packed(self) -> dict[str, Any]:
+        """The table as plain values for a document."""
+        n = len(self.names)
+        return {"names": list(self.names), **{name: column[:n].tobytes() for name, column in self._columns.items()}}
+
+    @classmethod
+    def unpacked(cls, body: Mapping[str, Any]) -> "LatestTable":
+        """The table from `packed`."""
+        table = cls()
+        table.names = list(body["names"])
+        table._index = {name: place for place, name in enumerate(table.names)}
+        for name, column in table._columns.items():
+            table._columns[name] = np.frombuffer(body[name], column.dtype).copy()
+        return table
+
+
+def _nan_as_0(values: Float64s) -> Float64s:
+    return np.where(np.isnan(values), 0.0, values)
+
+
+def _block_latest(block: DecodedBlock) -> tuple[int, int, Float64s]:
+    """Step and time of the latest row of a block, and the value of each of its columns there."""
+    if len(block.steps) == 1:
+        return int(block.steps[0]), int(block.times_us[0]), block.values[0]
+    step = block.steps.max()
+    at_step = np.flatnonzero(block.steps == step)
+    times = block.times_us[at_step]
+    time_us = times.max()
+    rows = at_step[times == time_us]
+    if len(rows) == 1:
+        return int(step), int(time_us), block.values[rows[0]]
+    candidates = block.values[rows]
+    best = np.argmax(_nan_as_0(candidates), axis=0)
+    return int(step), int(time_us), candidates[best, np.arange(candidates.shape[1])]
+
+
+@dataclass(slots=True)
+class _Cached:
+    table: LatestTable
+    follower: LogFollower
+    lock: asyncio.Lock
+    unsaved_bytes: int = 0
+
+
+class LatestReader:
+    """Answers what the latest values of runs are, every acknowledged point counted."""
+
+    def __init__(self, log: MetricLog, store: TrackingStore) -> None:
+        self._log = log
+        self._store = store
+        self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._cached_bytes = 0
+
+    async def table(self, run: Run) -> LatestTable:
+        """The latest values of a run. The table is shared: read it before the next await."""
+        cached = self._cache.get(run.log_key)
+        if cached is None:
+            cached = self._cache[run.log_key] = _Cached(
+                LatestTable(), LogFollower(self._log, run.log_key), asyncio.Lock()
+            )
+            self._account(run.log_key, BYTES_PER_RUN)
+            async with cached.lock:
+                await self._load(run, cached)
+        self._cache.move_to_end(run.log_key)
+        async with cached.lock:
+            keys_before = len(cached.table)
+            async for piece in cached.follower.advance():
+                await _take(cached.table, piece)
+                cached.unsaved_bytes += sum(batch.content_bytes for batch in piece)
+            if cached.unsaved_bytes > SNAPSHOT_AFTER_BYTES:
+                await self._save(run, cached)
+        self._account(run.log_key, (len(cached.table) - keys_before) * BYTES_PER_KEY)
+        return cached.table
+
+    async def latest(self, project: str, run_id: str) -> Mapping[str, LatestValue]:
+        """The latest value of every metric of a run, by key. Raises `RunNotFound`."""
+        stored = await self._store.run(project, run_id)
+        return dict((await self.table(stored.value)).items())
+
+    async def of_run(self, run: Run, keys: Sequence[str] = (), prefix: str = "") -> list[tuple[str, LatestValue]]:
+        """Names and latest values of the metrics `keys` (empty: of all) that start with `prefix`, in order of names."""
+        table = await self.table(run)
+        if not keys:
+            return list(table.items(prefix))
+        found = ((key, table.value(key)) for key in sorted(set(keys)) if key.startswith(prefix))
+        return [(key, value) for key, value in found if value is not None]
+
+    async def _load(self, run: Run, cached: _Cached) -> None:
+        snapshot = await self._store.latest_snapshot(run.project, run.run_id)
+        if snapshot is None or snapshot.body["log_key"] != run.log_key:
+            return
+        cached.table = LatestTable.unpacked(snapshot.body["table"])
+        watermarks = dict(snapshot.body["watermarks"])
+        cached.follower = LogFollower(self._log, run.log_key, watermarks)
+        self._account(run.log_key, len(cached.table) * BYTES_PER_KEY)
+
+    async def _save(self, run: Run, cached: _Cached) -> None:
+        cached.unsaved_bytes = 0
+        watermarks = [[writer, sequence] for writer, sequence in cached.follower.watermarks.items()]
+        if len(cached.table) * 80 + len(watermarks) * 30 > SNAPSHOT_BYTES_MAX:
+            return
+        body = {"log_key": run.log_key, "watermarks": watermarks, "table": cached.table.packed()}
+        kept = await self._store.latest_snapshot(run.project, run.run_id)
+        await self._store.keep_latest_snapshot(run.project, run.run_id, body, kept.version if kept else 0)
+
+    def _account(self, run_key: bytes, bytes_added: int) -> None:
+        self._cached_bytes += bytes_added
+        while self._cached_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
+            oldest, cached = next(iter(self._cache.items()))
+            if oldest == run_key or cached.lock.locked():
+                break
+            del self._cache[oldest]
+            self._cached_bytes -= BYTES_PER_RUN + len(cached.table) * BYTES_PER_KEY
+
+
+BATCHES_PER_TURN: Final = 200  # of the event loop: acks of other streams are due meanwhile
+
+
+async def _take(table: LatestTable, piece: Sequence[FollowedBatch]) -> None:
+    for index, batch in enumerate(piece):
+        for block in batch.blocks:
+            table.take(batch.keys, block)
+        if index % BATCHES_PER_TURN == BATCHES_PER_TURN - 1:
+            await asyncio.sleep(0)

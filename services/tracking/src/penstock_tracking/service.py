@@ -1,0 +1,535 @@
+"""The use cases of tracking: what may happen to experiments and runs, and what is read of them. Knows nothing of gRPC."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import re2
+
+from penstock_kit.clock import Clock
+from penstock_kit.ids import derived_id
+from penstock_kit.names import ExperimentName, ProjectName, RunName
+from penstock_kit.stores.hot import HotStore
+from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, LogFull, MetricLog
+from penstock_tracking.domain import (
+    Experiment,
+    LifecycleStage,
+    Run,
+    RunState,
+    RunUpdates,
+    UpdateConflict,
+    Value,
+    apply_updates,
+    updates_problem,
+)
+from penstock_tracking.errors import (
+    BatchInvalid,
+    DefaultExperiment,
+    EtagMismatch,
+    ExperimentDeleted,
+    FieldInvalid,
+    ParamConflict,
+    ParamNotFound,
+    PatternInvalid,
+    RunDeleted,
+    RunExists,
+    RunNotFound,
+    TooManyEntries,
+    TooManySeries,
+)
+from penstock_tracking.ingest.codec import checked_content
+from penstock_tracking.ingest.committer import StorageFull, run_topic
+from penstock_tracking.ingest.streams import WriterStreams
+from penstock_tracking.ingest.writer import CHAIN_START, chained
+from penstock_tracking.naming import run_display_name
+from penstock_tracking.series.columns import ColumnReader, Points
+from penstock_tracking.series.downsample import Buckets, downsample
+from penstock_tracking.series.latest import LatestReader, LatestValue
+from penstock_tracking.series.watch import RunWatch
+from penstock_tracking.store import DEFAULT_EXPERIMENT_ID, Stored, TrackingStore
+
+__all__ = ["POINTS_PER_PIECE_MAX", "SERIES_PER_REQUEST_MAX", "NewRun", "Series", "TrackingService"]
+
+SERIES_PER_REQUEST_MAX: Final = 20_000
+POINTS_PER_PIECE_MAX: Final = 65_536
+PATTERN_MEMORY_BYTES: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What a client says of a run it creates. An empty experiment id means the default one."""
+
+    run_id: str
+    experiment_id: str
+    experiment_display_name: str
+    display_name: str
+    start_us: int | None
+    notes: str
+    group: str
+    forked_from: str
+    fork_step: int
+    updates: RunUpdates
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A metric of a run, of one rank or of all together (None), reduced or not."""
+
+    run: RunName
+    key: str
+    rank: int | None
+    total_points: int
+    data: Points | Buckets
+
+
+class TrackingService:
+    """Experiments, runs and what is read of their metrics.
+
+    The way in for streams is `streams`; the search is the `search` package's, which the servicer asks directly.
+    """
+
+    def __init__(
+        self,
+        store: TrackingStore,
+        log: MetricLog,
+        hot: HotStore,
+        streams: WriterStreams,
+        latest: LatestReader,
+        columns: ColumnReader,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._hot = hot
+        self._streams = streams
+        self._latest = latest
+        self._columns = columns
+        self._clock = clock
+
+    # Experiments
+
+    async def create_experiment(
+        self,
+        parent: ProjectName,
+        display_name: str,
+        description: str,
+        tags: Mapping[str, str],
+        *,
+        request_id: str,
+        by: str,
+    ) -> Stored[Experiment]:
+        """Creates an experiment. Raises `ExperimentExists`, `FieldInvalid`."""
+        _require_display_name(display_name)
+        now_us = self._clock.now_us()
+        return await self._store.add_experiment(
+            lambda experiment_id: Experiment(
+                parent.project,
+                experiment_id,
+                display_name,
+                create_us=now_us,
+                update_us=now_us,
+                description=description,
+                tags=dict(tags),
+            ),
+            parent.project,
+            derived_id(by, request_id, "experiment") if request_id else "",
+        )
+
+    async def get_experiment(self, name: ExperimentName) -> Stored[Experiment]:
+        """Returns an experiment. Raises `ExperimentNotFound`."""
+        return await self._store.experiment(name.project, name.experiment_id)
+
+    async def list_experiments(
+        self, parent: ProjectName, *, limit: int, cursor: bytes | None, show_deleted: bool, display_name: str
+    ) -> tuple[list[Stored[Experiment]], bytes | None]:
+        """Returns a page of experiments, newest first, and where to go on."""
+        if display_name and not show_deleted:
+            found = await self._store.active_experiment_named(parent.project, display_name)
+            return ([found] if found else []), None
+        kept: list[Stored[Experiment]] = []
+        while True:
+            page, cursor = await self._store.experiments(parent.project, limit=limit - len(kept), cursor=cursor)
+            kept.extend(
+                stored
+                for stored in page
+                if (show_deleted or stored.value.active)
+                and (not display_name or stored.value.display_name == display_name)
+            )
+            if cursor is None or len(kept) >= limit:
+                return kept, cursor
+
+    async def update_experiment(
+        self, name: ExperimentName, etag: str, change: Callable[[Experiment], Experiment]
+    ) -> Stored[Experiment]:
+        """Replaces fields of an experiment. Raises `EtagMismatch`, `ExperimentExists`, `FieldInvalid`."""
+        stored = await self._store.experiment(name.project, name.experiment_id)
+        if etag and etag != stored.etag:
+            raise EtagMismatch("The experiment changed since it was read: read it again and decide anew.")
+        changed = replace(change(stored.value), update_us=self._clock.now_us())
+        _require_display_name(changed.display_name)
+        return await self._store.replace_experiment(changed, stored.version)
+
+    async def delete_experiment(self, name: ExperimentName) -> Stored[Experiment]:
+        """Moves an experiment and its active runs to the bin. Safe to repeat. Raises `DefaultExperiment`."""
+        if name.experiment_id == DEFAULT_EXPERIMENT_ID:
+            raise DefaultExperiment("The default experiment of a project cannot be deleted.")
+        stored = await self._store.experiment(name.project, name.experiment_id)
+        if stored.value.active:
+            deleted = stored.value.deleted(self._clock.now_us())
+            stored = await self._store.replace_experiment(deleted, stored.version)
+        deleted_us = stored.value.deleted_us or 0
+
+        def change(run: Run) -> Run:
+            return run.deleted(deleted_us)
+
+        for run in await self._store.runs_of_experiment(name.project, name.experiment_id):
+            if run.active:
+                changed = await self._store.change_run(run.project, run.run_id, change)
+                self._streams.close_run(changed.value)
+        return stored
+
+    async def restore_experiment(self, name: ExperimentName) -> Stored[Experiment]:
+        """Takes an experiment, and the runs that went with it, out of the bin. Raises `ExperimentExists`."""
+        stored = await self._store.experiment(name.project, name.experiment_id)
+        deleted_us = stored.value.deleted_us
+        if stored.value.active:
+            return stored
+        now_us = self._clock.now_us()
+        # The runs first: a crash in between leaves the experiment in the bin, and a repeat finds the rest.
+        for run in await self._store.runs_of_experiment(name.project, name.experiment_id):
+            if not run.active and run.deleted_us == deleted_us:
+                await self._store.change_run(run.project, run.run_id, lambda run: run.restored(now_us))
+        return await self._store.replace_experiment(stored.value.restored(now_us), stored.version)
+
+    # Runs
+
+    async def create_run(self, parent: ProjectName, new: NewRun, *, by: str) -> tuple[Stored[Run], bool]:
+        """Creates a run, or returns the one that the same principal made with the same id.
+
+        Raises:
+            ExperimentNotFound: There is no such experiment.
+            ExperimentDeleted: It is in the bin.
+            RunExists: Somebody else made a run with the id.
+            FieldInvalid: A param, tag or summary entry breaks a rule.
+            TooManyEntries: There are more of them than a run holds.
+        """
+        if problem := updates_problem(new.updates):
+            raise FieldInvalid(f"The run cannot be created: {problem}.")
+        run_id = new.run_id or derived_id(by, new.request_id, "run")
+        experiment = await self._experiment_for(parent, new, by)
+        now_us = self._clock.now_us()
+        blank = Run(
+            project=parent.project,
+            run_id=run_id,
+            log_key=secrets.token_bytes(16),
+            experiment_id=experiment.experiment_id,
+            display_name=new.display_name or run_display_name(run_id),
+            creator=by,
+            create_us=now_us,
+            update_us=now_us,
+            start_us=now_us if new.start_us is None else new.start_us,
+            notes=new.notes,
+            group=new.group,
+            forked_from=new.forked_from,
+            fork_step=new.fork_step,
+        )
+        applied = apply_updates(blank, new.updates, now_us)
+        _raise_conflicts(applied.conflicts)
+        stored, created = await self._store.add_run(applied.run)
+        if not created and stored.value.creator != by:
+            raise RunExists(f"There is a run {run_id} in the project {parent.project}, made by somebody else.")
+        return stored, created
+
+    async def _experiment_for(self, parent: ProjectName, new: NewRun, by: str) -> Experiment:
+        if new.experiment_display_name:
+            found = await self._store.active_experiment_named(parent.project, new.experiment_display_name)
+            if found is None:
+                found = await self.create_experiment(
+                    parent,
+                    new.experiment_display_name,
+                    "",
+                    {},
+                    # Ranks of one job create it at the same moment: one key for all, so that they meet in one experiment.
+                    request_id=hashlib.sha256(new.experiment_display_name.encode()).hexdigest(),
+                    by=f"{by} for a run",
+                )
+            experiment = found.value
+        else:
+            stored = await self._store.experiment(parent.project, new.experiment_id or DEFAULT_EXPERIMENT_ID)
+            experiment = stored.value
+        _require_active_experiment(experiment)
+        return experiment
+
+    async def get_run(self, name: RunName) -> Stored[Run]:
+        """Returns a run, deleted or not. Raises `RunNotFound`."""
+        return await self._store.run(name.project, name.run_id)
+
+    async def get_runs(self, parent: ProjectName, run_ids: Sequence[str]) -> dict[str, Stored[Run]]:
+        """Returns those of the runs that exist, by id."""
+        return await self._store.runs(parent.project, run_ids)
+
+    async def update_run(self, name: RunName, etag: str, fields: Mapping[str, str]) -> Stored[Run]:
+        """Replaces display name, experiment id, notes or group.
+
+        Raises:
+            EtagMismatch: The run changed since it was read.
+            RunDeleted: It is in the bin.
+            ExperimentNotFound: The new experiment does not exist.
+            ExperimentDeleted: The new experiment is in the bin.
+        """
+        if "experiment_id" in fields:
+            experiment = await self._store.experiment(name.project, fields["experiment_id"])
+            _require_active_experiment(experiment.value)
+        now_us = self._clock.now_us()
+
+        def change(run: Run) -> Run:
+            _require_active(run)
+            return replace(run, **fields, update_us=now_us)
+
+        return await self._store.change_run(name.project, name.run_id, change, etag=etag)
+
+    async def finish_run(self, name: RunName, state: RunState, end_us: int | None, failure: str) -> Stored[Run]:
+        """Ends a run. Safe to repeat. Raises `RunDeleted`."""
+        now_us = self._clock.now_us()
+
+        def change(run: Run) -> Run:
+            _require_active(run)
+            return run.finished(state, now_us if end_us is None else end_us, failure, now_us)
+
+        stored = await self._store.change_run(name.project, name.run_id, change)
+        await self._hot.ring(run_topic(stored.value.log_key))
+        return stored
+
+    async def resume_run(self, name: RunName) -> Stored[Run]:
+        """Sets a run that ended to running again. Safe to repeat. Raises `RunDeleted`."""
+
+        def change(run: Run) -> Run:
+            _require_active(run)
+            return run.resumed(self._clock.now_us())
+
+        return await self._store.change_run(name.project, name.run_id, change)
+
+    async def delete_run(self, name: RunName) -> Stored[Run]:
+        """Moves a run to the bin and ends its streams. Safe to repeat."""
+        stored = await self._store.change_run(name.project, name.run_id, lambda run: run.deleted(self._clock.now_us()))
+        self._streams.close_run(stored.value)
+        await self._hot.ring(run_topic(stored.value.log_key))
+        return stored
+
+    async def restore_run(self, name: RunName) -> Stored[Run]:
+        """Takes a run out of the bin. Safe to repeat. Raises `ExperimentDeleted`."""
+        stored = await self._store.run(name.project, name.run_id)
+        experiment = await self._store.experiment(name.project, stored.value.experiment_id)
+        _require_active_experiment(experiment.value)
+        return await self._store.change_run(name.project, name.run_id, lambda run: run.restored(self._clock.now_us()))
+
+    async def change_param(self, name: RunName, key: str, value: Value, *, by: str) -> Stored[Run]:
+        """Changes a param that was written before. Raises `ParamNotFound`, `RunDeleted`."""
+
+        def change(run: Run) -> Run:
+            _require_active(run)
+            if key not in run.params:
+                raise ParamNotFound(f"The run has no param {key!r} to change: log it first.", key=key)
+            return run.param_changed(key, value, by, self._clock.now_us())
+
+        return await self._store.change_run(name.project, name.run_id, change)
+
+    async def crash_silent_runs(self) -> int:
+        """Gives up the runs whose heartbeats stopped for longer than their lease. Returns how many."""
+        crashed = 0
+        now_us = self._clock.now_us()
+
+        def change(run: Run) -> Run:
+            return run.crashed(now_us) if run.lapsed(now_us) else run
+
+        for candidate in await self._store.leased_runs():
+            if not candidate.lapsed(now_us):
+                continue
+            stored = await self._store.change_run(candidate.project, candidate.run_id, change)
+            if stored.value.state is RunState.CRASHED:
+                crashed += 1
+                await self._hot.ring(run_topic(stored.value.log_key))
+        return crashed
+
+    # Points
+
+    async def log_batch(self, name: RunName, content: bytes, updates: RunUpdates, identity: bytes) -> bool:
+        """Logs a batch without a stream. Returns whether the same one had been logged before.
+
+        Checked whole before anything is written. The record changes first, then the points are appended under a writer
+        that is named by `identity`: a repeat after a crash in between finds the record as it left it and appends them.
+
+        Args:
+            content: A serialised MetricBatchContent with the points alone; empty if there are none.
+            identity: 32 bytes, the same for a repeat.
+
+        Raises:
+            BatchInvalid: The content or the updates break a rule.
+            ParamConflict: A param was written before with another value.
+            TooManyEntries: The run has no room for a param, tag or summary entry.
+            RunDeleted: The run is in the bin.
+            StorageFull: The disk is full.
+        """
+        if problem := updates_problem(updates):
+            raise BatchInvalid(f"The batch is not allowed: {problem}.")
+        checked = checked_content(content, 0, set()) if content else None
+
+        def change(run: Run) -> Run:
+            _require_active(run)
+            applied = apply_updates(run, updates, self._clock.now_us())
+            _raise_conflicts(applied.conflicts)
+            return applied.run
+
+        stored = await self._store.change_run(name.project, name.run_id, change)
+        if checked is None:
+            return False
+        digest = hashlib.sha256(checked.content).digest()
+        record = BatchRecord(
+            run_key=stored.value.log_key,
+            writer_key=identity[:16],
+            sequence=1,
+            digest=digest,
+            chain=chained(CHAIN_START, digest),
+            points=checked.points,
+            durable_points=checked.points,
+            defines_keys=True,
+            rank=0,
+            content=checked.content,
+        )
+        try:
+            [outcome] = await self._log.append([record])
+        except LogFull:
+            raise StorageFull("The server's disk is full: nothing of the batch was kept.") from None
+        await self._hot.ring(run_topic(stored.value.log_key))
+        # A conflict is a repeat as well: points without a time got that of the first call.
+        return outcome is not AppendOutcome.APPENDED
+
+    async def latest_metrics(
+        self, name: RunName, keys: Sequence[str] = (), prefix: str = ""
+    ) -> list[tuple[str, LatestValue]]:
+        """Returns names and latest values, in order of names. Raises `RunNotFound`."""
+        stored = await self._store.run(name.project, name.run_id)
+        return await self._latest.of_run(stored.value, keys, prefix)
+
+    async def latest_of(self, run: Run, keys: Sequence[str] = ()) -> list[tuple[str, LatestValue]]:
+        """The same, for a run that was read already."""
+        return await self._latest.of_run(run, keys)
+
+    async def metric_keys(self, names: Sequence[RunName], prefix: str, pattern: str) -> list[str]:
+        """Returns the keys that any of the runs has, in order. Raises `RunNotFound`, `PatternInvalid`."""
+        found: set[str] = set()
+        for run in await self._existing(names):
+            table = await self._latest.table(run)
+            found.update(key for key in table.names if key.startswith(prefix))
+        if pattern:
+            options = re2.Options()
+            options.max_mem = PATTERN_MEMORY_BYTES
+            options.log_errors = False
+            try:
+                matcher = re2.compile(pattern, options)
+            except re2.error as error:
+                raise PatternInvalid(f"The pattern {pattern!r} is not a regular expression: {error}.") from None
+            found = {key for key in found if matcher.search(key)}
+        return sorted(found)
+
+    async def _existing(self, names: Sequence[RunName]) -> list[Run]:
+        runs: list[Run] = []
+        by_id = await self._store.runs(names[0].project, [name.run_id for name in names]) if names else {}
+        for name in names:
+            stored = by_id.get(name.run_id)
+            if stored is None:
+                raise RunNotFound(f"There is no run {name.run_id} in the project {name.project}.")
+            runs.append(stored.value)
+        return runs
+
+    async def series(
+        self,
+        names: Sequence[RunName],
+        keys: Sequence[str],
+        *,
+        first: int | None,
+        last: int | None,
+        max_points: int,
+        ranks_apart: bool,
+    ) -> list[Series]:
+        """Returns series for a chart, by run, key and rank, without the empty ones.
+
+        Raises:
+            RunNotFound: One of the runs does not exist.
+            TooManySeries: There would be more than `SERIES_PER_REQUEST_MAX`.
+        """
+        if len(names) * len(keys) > SERIES_PER_REQUEST_MAX:
+            raise TooManySeries(
+                f"{len(names):,} runs × {len(keys):,} keys are more than {SERIES_PER_REQUEST_MAX:,} series.",
+                limit="SERIES_PER_REQUEST_MAX",
+            )
+        found: list[Series] = []
+        for run in await self._existing(names):
+            columns = await self._columns.columns(run, keys)
+            name = RunName(run.project, run.run_id)
+            for key in keys:
+                ranks: Collection[int | None] = columns.ranks(key) if ranks_apart else (None,)
+                for rank in ranks:
+                    points = columns.points(key, rank=rank, first=first, last=last)
+                    if not len(points):
+                        continue
+                    if len(found) >= SERIES_PER_REQUEST_MAX:
+                        raise TooManySeries(
+                            f"The answer would hold more than {SERIES_PER_REQUEST_MAX:,} series.",
+                            limit="SERIES_PER_REQUEST_MAX",
+                        )
+                    data = points if len(points) <= max_points else downsample(points, max_points)
+                    found.append(Series(name, key, rank, len(points), data))
+        return found
+
+    async def read_points(
+        self, name: RunName, keys: Sequence[str], *, first: int | None, last: int | None, ranks_apart: bool
+    ) -> AsyncIterator[Series]:
+        """Yields every point of a run, in pieces of at most `POINTS_PER_PIECE_MAX`, series by series."""
+        run = (await self._store.run(name.project, name.run_id)).value
+        columns = await self._columns.columns(run, keys or None)
+        for key in keys or columns.keys:
+            ranks: Collection[int | None] = columns.ranks(key) if ranks_apart else (None,)
+            for rank in ranks:
+                points = columns.points(key, rank=rank, first=first, last=last)
+                for start in range(0, len(points), POINTS_PER_PIECE_MAX):
+                    piece = slice(start, start + POINTS_PER_PIECE_MAX)
+                    yield Series(
+                        name,
+                        key,
+                        rank,
+                        len(points),
+                        Points(points.steps[piece], points.times_us[piece], points.values[piece]),
+                    )
+
+    async def watch(self, name: RunName, *, cursor: str, keys: Sequence[str], from_now: bool) -> RunWatch:
+        """Follows a run live. Raises `RunNotFound`, `CursorInvalid`."""
+        stored = await self._store.run(name.project, name.run_id)
+        return RunWatch(self._store, self._log, self._hot, stored, cursor=cursor, keys=keys, from_now=from_now)
+
+
+def _require_active(run: Run) -> None:
+    if not run.active:
+        raise RunDeleted(f"The run {run.run_id} is in the bin. Restore it to change it.")
+
+
+def _require_active_experiment(experiment: Experiment) -> None:
+    if experiment.lifecycle_stage is not LifecycleStage.ACTIVE:
+        raise ExperimentDeleted(f"The experiment {experiment.display_name!r} is in the bin. Restore it first.")
+
+
+def _require_display_name(display_name: str) -> None:
+    if not display_name.strip():
+        raise FieldInvalid("An experiment needs a display name.", field="display_name")
+
+
+def _raise_conflicts(conflicts: Sequence[UpdateConflict]) -> None:
+    if not conflicts:
+        return
+    first = conflicts[0]
+    if first.reason == ParamConflict.reason:
+        raise ParamConflict(first.message)
+    raise TooManyEntries(first.message, limit=first.reason)

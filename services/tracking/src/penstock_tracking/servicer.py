@@ -1,0 +1,469 @@
+"""The gRPC face of tracking: unpack, call, pack."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from penstock.api.tracking.v1 import metric_pb2, run_pb2
+from penstock.api.tracking.v1 import tracking_service_pb2 as pb
+from penstock_kit import paging
+from penstock_kit.access import current_caller
+from penstock_kit.clock import Clock
+from penstock_kit.names import ExperimentName, ProjectName, RunName
+from penstock_tracking.convert import (
+    RUN_FIELDS,
+    experiment_to_proto,
+    latest_to_proto,
+    param_change_to_proto,
+    run_to_proto,
+    series_to_proto,
+    time_to_us,
+    updates_from_log_batch,
+    updates_from_run,
+    value_from_proto,
+)
+from penstock_tracking.domain import Experiment, Run, RunState, key_problem, value_problem
+from penstock_tracking.errors import BatchInvalid, FieldInvalid
+from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
+from penstock_tracking.ingest.writer import Ack, WriterStream
+from penstock_tracking.search import RunIndex, RunQuery
+from penstock_tracking.series.watch import NewPoints, RunChanged
+from penstock_tracking.service import NewRun, Series, TrackingService
+from penstock_tracking.store import Stored
+
+__all__ = ["TrackingServicer"]
+
+MAX_POINTS_DEFAULT: Final = 1_000
+RUN_UPDATE_PATHS: Final = ("display_name", "experiment", "notes", "group")
+EXPERIMENT_UPDATE_PATHS: Final = ("display_name", "description", "tags")
+# Kinds of entries that a search returns by key: prefix of a column → field of Run.
+COLUMN_KINDS: Final = {"params": "params", "tags": "tags", "summary": "summary", "metrics": "latest_metrics"}
+
+
+class TrackingServicer:
+    """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
+
+    def __init__(self, service: TrackingService, streams: WriterStreams, index: RunIndex, clock: Clock) -> None:
+        self._service = service
+        self._streams = streams
+        self._index = index
+        self._clock = clock
+
+    # Experiments
+
+    async def CreateExperiment(self, request: Any, context: Any) -> Any:
+        stored = await self._service.create_experiment(
+            ProjectName.parse(request.parent),
+            request.experiment.display_name,
+            request.experiment.description,
+            request.experiment.tags,
+            request_id=request.request_id,
+            by=current_caller().principal,
+        )
+        return pb.CreateExperimentResponse(experiment=_experiment(stored))
+
+    async def GetExperiment(self, request: Any, context: Any) -> Any:
+        stored = await self._service.get_experiment(ExperimentName.parse(request.name))
+        return pb.GetExperimentResponse(experiment=_experiment(stored))
+
+    async def ListExperiments(self, request: Any, context: Any) -> Any:
+        fingerprint = _fingerprint(request)
+        cursor = paging.open(request.page_token, fingerprint) if request.page_token else None
+        experiments, after = await self._service.list_experiments(
+            ProjectName.parse(request.parent),
+            limit=paging.page_size(request.page_size),
+            cursor=cursor,
+            show_deleted=request.show_deleted,
+            display_name=request.display_name,
+        )
+        return pb.ListExperimentsResponse(
+            experiments=[_experiment(stored) for stored in experiments],
+            next_page_token=paging.seal(fingerprint, after) if after is not None else "",
+        )
+
+    async def UpdateExperiment(self, request: Any, context: Any) -> Any:
+        paths = _paths(request.update_mask, EXPERIMENT_UPDATE_PATHS)
+        new = request.experiment
+        fields: dict[str, Any] = {
+            "display_name": new.display_name,
+            "description": new.description,
+            "tags": dict(new.tags),
+        }
+
+        def change(experiment: Experiment) -> Experiment:
+            return replace(experiment, **{path: fields[path] for path in paths})
+
+        stored = await self._service.update_experiment(ExperimentName.parse(new.name), new.etag, change)
+        return pb.UpdateExperimentResponse(experiment=_experiment(stored))
+
+    async def DeleteExperiment(self, request: Any, context: Any) -> Any:
+        stored = await self._service.delete_experiment(ExperimentName.parse(request.name))
+        return pb.DeleteExperimentResponse(experiment=_experiment(stored))
+
+    async def RestoreExperiment(self, request: Any, context: Any) -> Any:
+        stored = await self._service.restore_experiment(ExperimentName.parse(request.name))
+        return pb.RestoreExperimentResponse(experiment=_experiment(stored))
+
+    # Runs
+
+    async def CreateRun(self, request: Any, context: Any) -> Any:
+        parent = ProjectName.parse(request.parent)
+        run = request.run
+        new = NewRun(
+            run_id=request.run_id,
+            experiment_id=_experiment_id(run.experiment, parent.project) if run.experiment else "",
+            experiment_display_name=request.experiment_display_name,
+            display_name=run.display_name,
+            start_us=time_to_us(run.start_time) if run.HasField("start_time") else None,
+            notes=run.notes,
+            group=run.group,
+            forked_from=run.forked_from,
+            fork_step=run.fork_step,
+            updates=updates_from_run(run),
+            request_id=request.request_id,
+        )
+        stored, created = await self._service.create_run(parent, new, by=current_caller().principal)
+        return pb.CreateRunResponse(run=_run(stored), created=created)
+
+    async def GetRun(self, request: Any, context: Any) -> Any:
+        stored = await self._service.get_run(RunName.parse(request.name))
+        paths = _paths(request.read_mask, tuple(RUN_FIELDS)) if request.read_mask.paths else tuple(RUN_FIELDS)
+        run = _run(stored)
+        if "latest_metrics" in paths:
+            run.latest_metrics.extend(latest_to_proto(*entry) for entry in await self._service.latest_of(stored.value))
+        return pb.GetRunResponse(run=_only(run, {*paths, "name"}))
+
+    async def SearchRuns(self, request: Any, context: Any) -> Any:
+        parent = ProjectName.parse(request.parent)
+        page = await self._index.search(
+            RunQuery(
+                parent.project,
+                filter=request.filter,
+                order_by=request.order_by,
+                experiment_ids=tuple(_experiment_id(name, parent.project) for name in request.experiments),
+                show_deleted=request.show_deleted,
+                page_size=paging.page_size(request.page_size),
+                page_token=request.page_token,
+            )
+        )
+        columns = _Columns.parse(request.columns)
+        by_id = await self._service.get_runs(parent, page.run_ids)
+        found = [by_id[run_id] for run_id in page.run_ids if run_id in by_id]
+        return pb.SearchRunsResponse(
+            runs=[await self._searched(stored, columns) for stored in found],
+            next_page_token=page.next_page_token,
+            total_size=page.total,
+        )
+
+    async def _searched(self, stored: Stored[Run], columns: "_Columns") -> run_pb2.Run:
+        run = columns.cut(_run(stored))
+        if columns.wants_metrics:
+            latest = await self._service.latest_of(stored.value, columns.metric_keys)
+            run.latest_metrics.extend(latest_to_proto(*entry) for entry in latest)
+        return run
+
+    async def UpdateRun(self, request: Any, context: Any) -> Any:
+        paths = _paths(request.update_mask, RUN_UPDATE_PATHS)
+        name = RunName.parse(request.run.name)
+        fields = {path: getattr(request.run, path) for path in paths if path != "experiment"}
+        if "experiment" in paths:
+            fields["experiment_id"] = _experiment_id(request.run.experiment, name.project)
+        return pb.UpdateRunResponse(run=_run(await self._service.update_run(name, request.run.etag, fields)))
+
+    async def FinishRun(self, request: Any, context: Any) -> Any:
+        stored = await self._service.finish_run(
+            RunName.parse(request.name),
+            RunState(request.state),
+            time_to_us(request.end_time) if request.HasField("end_time") else None,
+            request.failure,
+        )
+        return pb.FinishRunResponse(run=_run(stored))
+
+    async def ResumeRun(self, request: Any, context: Any) -> Any:
+        return pb.ResumeRunResponse(run=_run(await self._service.resume_run(RunName.parse(request.name))))
+
+    async def DeleteRun(self, request: Any, context: Any) -> Any:
+        return pb.DeleteRunResponse(run=_run(await self._service.delete_run(RunName.parse(request.name))))
+
+    async def RestoreRun(self, request: Any, context: Any) -> Any:
+        return pb.RestoreRunResponse(run=_run(await self._service.restore_run(RunName.parse(request.name))))
+
+    async def ChangeParam(self, request: Any, context: Any) -> Any:
+        key = request.param.key
+        value = value_from_proto(request.param.value, key)
+        if problem := key_problem(key) or value_problem(value):
+            raise FieldInvalid(f"The param cannot be changed: {problem}.", field="param")
+        stored = await self._service.change_param(RunName.parse(request.run), key, value, by=current_caller().principal)
+        return pb.ChangeParamResponse(
+            run=_run(stored),
+            history=[param_change_to_proto(change) for change in stored.value.param_history if change.key == key],
+        )
+
+    # Points
+
+    async def LogBatch(self, request: Any, context: Any) -> Any:
+        # The digest of the request as it came: points without a time get one only afterwards, and a repeat another.
+        identity = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+        repeated = await self._service.log_batch(
+            RunName.parse(request.run),
+            _content_of(request, self._clock.now_us()),
+            updates_from_log_batch(request),
+            identity,
+        )
+        return pb.LogBatchResponse(repeated_request=repeated)
+
+    async def StreamMetrics(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        first = await anext(aiter(requests), None)
+        if first is None or not first.HasField("open"):
+            raise FieldInvalid("The first message of a metric stream is `open`.", field="open")
+        opening = OpenWriterRequest.checked(
+            first.open.run, first.open.writer_id, first.open.epoch, first.open.rank, first.open.heartbeat_lease
+        )
+        _, stream = await self._streams.open(opening)
+        reading = asyncio.create_task(self._read(requests, opening, stream), name="metric-stream-reader")
+        try:
+            async for ack in stream.acks():
+                yield _ack(ack)
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+            self._streams.close(stream)
+
+    async def _read(self, requests: AsyncIterator[Any], opening: OpenWriterRequest, stream: WriterStream) -> None:
+        """Takes messages until the sender closes; what goes wrong ends the stream by way of its acknowledgements."""
+        closing = False
+        try:
+            async for request in requests:
+                kind = request.WhichOneof("message")
+                if kind == "batch":
+                    batch = request.batch
+                    await self._streams.take_batch(opening.run, stream, batch.sequence, batch.digest, batch.content)
+                elif kind == "heartbeat":
+                    await self._streams.heartbeat(opening.run, stream, lease=opening.lease)
+                elif kind == "close":
+                    closing = True
+                    break
+                else:
+                    raise FieldInvalid("After `open` a metric stream takes `batch`, `heartbeat` and `close`.")
+        except Exception as error:
+            stream.fail(error)
+        else:
+            stream.end_input(closing=closing)
+
+    async def ListMetricKeys(self, request: Any, context: Any) -> Any:
+        fingerprint = _fingerprint(request)
+        after = paging.open(request.page_token, fingerprint) if request.page_token else ""
+        names = _run_names(request.runs, request.parent)
+        keys = await self._service.metric_keys(names, request.prefix, request.pattern)
+        size = paging.page_size(request.page_size, default=1_000, maximum=10_000)
+        page = [key for key in keys if key > after][: size + 1]
+        more = len(page) > size
+        page = page[:size]
+        return pb.ListMetricKeysResponse(keys=page, next_page_token=paging.seal(fingerprint, page[-1]) if more else "")
+
+    async def GetLatestMetrics(self, request: Any, context: Any) -> Any:
+        latest = await self._service.latest_metrics(RunName.parse(request.run), request.keys, request.prefix)
+        return pb.GetLatestMetricsResponse(metrics=[latest_to_proto(*entry) for entry in latest])
+
+    async def GetMetricSeries(self, request: Any, context: Any) -> Any:
+        first, last = _range(request)
+        found = await self._service.series(
+            _run_names(request.runs, request.parent),
+            list(dict.fromkeys(request.keys)),
+            first=first,
+            last=last,
+            max_points=request.max_points or MAX_POINTS_DEFAULT,
+            ranks_apart=request.rank_mode == metric_pb2.RANK_MODE_APART,
+        )
+        return pb.GetMetricSeriesResponse(series=[_series(series) for series in found])
+
+    async def ReadMetricPoints(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        first, last = _range(request)
+        async for series in self._service.read_points(
+            RunName.parse(request.run),
+            list(dict.fromkeys(request.keys)),
+            first=first,
+            last=last,
+            ranks_apart=request.rank_mode == metric_pb2.RANK_MODE_APART,
+        ):
+            yield pb.ReadMetricPointsResponse(series=_series(series))
+
+    async def WatchRun(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        name = RunName.parse(request.run)
+        watch = await self._service.watch(name, cursor=request.cursor, keys=request.keys, from_now=request.from_now)
+        async for event in watch.events():
+            message = metric_pb2.RunEvent(cursor=event.cursor)
+            if isinstance(event, RunChanged):
+                message.run.CopyFrom(_run(event.run))
+            elif isinstance(event, NewPoints):
+                message.points.CopyFrom(
+                    series_to_proto(str(name), event.key, event.rank, len(event.points), event.points)
+                )
+            else:
+                message.heartbeat_time.FromMicroseconds(self._clock.now_us())
+            yield pb.WatchRunResponse(event=message)
+
+
+def _experiment(stored: Stored[Experiment]) -> Any:
+    return experiment_to_proto(stored.value, stored.etag)
+
+
+def _run(stored: Stored[Run]) -> run_pb2.Run:
+    return run_to_proto(stored.value, stored.etag)
+
+
+def _series(series: Series) -> metric_pb2.MetricSeries:
+    return series_to_proto(str(series.run), series.key, series.rank, series.total_points, series.data)
+
+
+def _ack(ack: Ack) -> metric_pb2.StreamMetricsResponse:
+    return metric_pb2.StreamMetricsResponse(
+        acked_sequence=ack.sequence,
+        chain=ack.chain,
+        durable_points=ack.points,
+        warnings=[
+            metric_pb2.IngestWarning(sequence=warned.sequence, reason=warned.reason, message=warned.message)
+            for warned in ack.warnings
+        ],
+        closed=ack.closed,
+    )
+
+
+def _fingerprint(request: Any) -> str:
+    """What a page token belongs to: the request without its paging fields."""
+    bare = type(request)()
+    bare.CopyFrom(request)
+    bare.ClearField("page_token")
+    bare.ClearField("page_size")
+    return f"{request.DESCRIPTOR.name} {hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()}"
+
+
+def _paths(mask: FieldMask, allowed: Sequence[str]) -> tuple[str, ...]:
+    if not mask.paths:
+        raise FieldInvalid(f"The mask must name at least one of {', '.join(sorted(allowed))}.", field="update_mask")
+    for path in mask.paths:
+        if path not in allowed:
+            raise FieldInvalid(
+                f"The mask names {path!r}; it may name {', '.join(sorted(allowed))}.", field="update_mask"
+            )
+    return tuple(dict.fromkeys(mask.paths))
+
+
+def _experiment_id(name: str, project: str) -> str:
+    parsed = ExperimentName.parse(name)
+    if parsed.project != project:
+        raise FieldInvalid(f"{name} is not an experiment of the project {project}.", field="experiment")
+    return parsed.experiment_id
+
+
+def _run_names(names: Sequence[str], parent: str) -> list[RunName]:
+    project = ProjectName.parse(parent).project
+    parsed = [RunName.parse(name) for name in dict.fromkeys(names)]
+    for name in parsed:
+        if name.project != project:
+            raise FieldInvalid(f"{name} is not a run of the project {project}.", field="runs")
+    return parsed
+
+
+def _range(request: Any) -> tuple[int | None, int | None]:
+    steps = request.range
+    return (
+        steps.first if steps.HasField("first") else None,
+        steps.last if steps.HasField("last") else None,
+    )
+
+
+def _only(run: run_pb2.Run, fields: set[str]) -> run_pb2.Run:
+    for field in RUN_FIELDS - fields:
+        run.ClearField(field)
+    return run
+
+
+class _Columns:
+    """Which parts of a run a search returns."""
+
+    def __init__(self, fields: set[str], kinds: dict[str, set[str] | None]) -> None:
+        self._fields = fields
+        self._kinds = kinds  # kind → keys, None meaning all
+
+    @classmethod
+    def parse(cls, columns: Sequence[str]) -> "_Columns":
+        """Reads the columns of a request. Raises `FieldInvalid`."""
+        if not columns:
+            return cls(set(RUN_FIELDS) - {"latest_metrics"}, {"params": None, "tags": None, "summary": None})
+        fields: set[str] = {"name"}
+        kinds: dict[str, set[str] | None] = {}
+        for column in columns:
+            kind, dot, key = column.partition(".")
+            if dot and kind in COLUMN_KINDS:
+                keys = kinds.setdefault(kind, set())
+                if keys is not None:
+                    keys.add(key.strip('"`'))
+            elif column in COLUMN_KINDS:
+                kinds[column] = None
+            elif column in RUN_FIELDS:
+                fields.add(column)
+            else:
+                raise FieldInvalid(
+                    f"There is no column {column!r}: it is a field of Run, or params., tags., summary. or metrics. with "
+                    "a key.",
+                    field="columns",
+                )
+        return cls(fields, kinds)
+
+    @property
+    def wants_metrics(self) -> bool:
+        return "metrics" in self._kinds
+
+    @property
+    def metric_keys(self) -> tuple[str, ...]:
+        """The metrics by key; empty means all."""
+        return tuple(self._kinds.get("metrics") or ())
+
+    def cut(self, run: run_pb2.Run) -> run_pb2.Run:
+        """The run with nothing but the wanted parts; metrics are added by the caller."""
+        kept = {COLUMN_KINDS[kind] for kind in self._kinds}
+        run = _only(run, self._fields | kept)
+        for kind, keys in self._kinds.items():
+            if keys is not None and kind != "metrics":
+                entries = getattr(run, COLUMN_KINDS[kind])
+                wanted = [entry for entry in entries if entry.key in keys]
+                del entries[:]
+                entries.extend(wanted)
+        return run
+
+
+def _content_of(request: Any, now_us: int) -> bytes:
+    """The points of a LogBatch as the content of a batch: one block per set of points with the same step and time."""
+    if not request.metrics:
+        return b""
+    content = metric_pb2.MetricBatchContent(collapse_identical=request.collapse_identical)
+    numbers: dict[str, int] = {}
+    columns: dict[int, tuple[list[int], list[int], list[float]]] = {}
+    for point in request.metrics:
+        if problem := key_problem(point.key):
+            raise BatchInvalid(f"A metric key is not allowed: {problem}.")
+        number = numbers.setdefault(point.key, len(numbers))
+        steps, times, values = columns.setdefault(number, ([], [], []))
+        steps.append(point.step)
+        times.append(point.time_unix_us or now_us)
+        values.append(point.value)
+    content.new_keys.extend(metric_pb2.MetricKey(id=number, key=key) for key, number in numbers.items())
+    # Keys that were measured at the same steps and times share a block.
+    blocks: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    for number, (steps, times, _) in columns.items():
+        blocks.setdefault((tuple(steps), tuple(times)), []).append(number)
+    for (steps, times), key_ids in blocks.items():
+        content.blocks.add(
+            key_ids=key_ids,
+            steps=steps,
+            times_unix_us=times,
+            values=[columns[number][2][row] for row in range(len(steps)) for number in key_ids],
+        )
+    return content.SerializeToString(deterministic=True)

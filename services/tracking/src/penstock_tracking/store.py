@@ -1,0 +1,387 @@
+"""Experiments and runs as documents. Owns the layout of their bodies; raises the nouns of `errors`.
+
+Partition = project id. Collections: `experiments` (id = decimal experiment id), `runs` (id = run id) and `counters`.
+A document's version is its etag.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from penstock_kit.stores.documents import (
+    Collection,
+    Document,
+    DocumentExists,
+    DocumentMissing,
+    DocumentStore,
+    Index,
+    Insert,
+    Operation,
+    Replace,
+    UniqueConflict,
+    VersionConflict,
+)
+from penstock_tracking.domain import (
+    Experiment,
+    JsonText,
+    LifecycleStage,
+    MetricDefinition,
+    ParamChange,
+    Run,
+    RunState,
+    Value,
+)
+from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound
+
+__all__ = ["COLLECTIONS", "DEFAULT_EXPERIMENT_ID", "RUNS", "Stored", "TrackingStore", "run_from_document"]
+
+EXPERIMENTS: Final = "experiments"
+RUNS: Final = "runs"
+COUNTERS: Final = "counters"
+LATEST: Final = "latest"
+DEFAULT_EXPERIMENT_ID: Final = "0"
+WRITE_ATTEMPTS_MAX = 20  # concurrent writers of one document make progress one at a time
+
+COLLECTIONS: Final = (
+    Collection(
+        EXPERIMENTS,
+        (
+            # Only active experiments carry `active_name`, so a deleted one does not hold its name.
+            Index("active_name", ("active_name",), unique=True),
+            Index("created", ("create_us",)),
+        ),
+    ),
+    Collection(
+        RUNS,
+        (
+            Index("experiment", ("experiment",)),
+            # Only runs with a heartbeat lease carry `leased`.
+            Index("leased", ("leased",)),
+        ),
+    ),
+    Collection(COUNTERS),
+    Collection(LATEST),
+)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[T]):
+    """A value as it was read, with the version to replace it by."""
+
+    value: T
+    version: int
+
+    @property
+    def etag(self) -> str:
+        """The version as text for the wire."""
+        return str(self.version)
+
+
+class TrackingStore:
+    """Domain nouns over the document store."""
+
+    def __init__(self, documents: DocumentStore) -> None:
+        self._documents = documents
+
+    async def experiment(self, project: str, experiment_id: str) -> Stored[Experiment]:
+        """Returns an experiment. Raises `ExperimentNotFound`. The default one of a project always exists."""
+        try:
+            document = await self._documents.get(EXPERIMENTS, project, experiment_id)
+        except DocumentMissing:
+            if experiment_id == DEFAULT_EXPERIMENT_ID:
+                return await self._default_experiment(project)
+            raise ExperimentNotFound(f"There is no experiment {experiment_id} in the project {project}.") from None
+        return _stored_experiment(document)
+
+    async def _default_experiment(self, project: str) -> Stored[Experiment]:
+        default = Experiment(project, DEFAULT_EXPERIMENT_ID, "Default", create_us=0, update_us=0)
+        try:
+            return _stored_experiment(
+                await self._documents.insert(
+                    EXPERIMENTS, project, DEFAULT_EXPERIMENT_ID, _experiment_body(default, request_id="")
+                )
+            )
+        except DocumentExists:
+            return _stored_experiment(await self._documents.get(EXPERIMENTS, project, DEFAULT_EXPERIMENT_ID))
+
+    async def active_experiment_named(self, project: str, display_name: str) -> Stored[Experiment] | None:
+        """Returns the active experiment with a display name, or None."""
+        await self.experiment(project, DEFAULT_EXPERIMENT_ID)
+        page = await self._documents.query(EXPERIMENTS, project, "active_name", equal=(display_name,), limit=1)
+        return _stored_experiment(page.documents[0]) if page.documents else None
+
+    async def experiments(
+        self, project: str, *, limit: int, cursor: bytes | None
+    ) -> tuple[list[Stored[Experiment]], bytes | None]:
+        """Returns experiments, newest first, deleted ones too, and where to go on."""
+        await self.experiment(project, DEFAULT_EXPERIMENT_ID)
+        page = await self._documents.query(EXPERIMENTS, project, "created", descending=True, limit=limit, cursor=cursor)
+        return [_stored_experiment(document) for document in page.documents], page.cursor
+
+    async def add_experiment(
+        self, make: Callable[[str], Experiment], project: str, request_key: str
+    ) -> Stored[Experiment]:
+        """Adds an experiment under the next id of its project. Raises `ExperimentExists`.
+
+        Args:
+            make: Makes the experiment from its id.
+            request_key: A former create with the same key is returned instead. Empty means never.
+        """
+        await self.experiment(project, DEFAULT_EXPERIMENT_ID)
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            if request_key:
+                try:
+                    made = await self._documents.get(COUNTERS, project, f"request-{request_key}")
+                    return await self.experiment(project, str(made.body["experiment"]))
+                except DocumentMissing:
+                    pass
+            operations: list[Operation] = []
+            try:
+                counter = await self._documents.get(COUNTERS, project, EXPERIMENTS)
+                number = int(counter.body["last"]) + 1
+                operations.append(Replace(COUNTERS, EXPERIMENTS, {"last": number}, counter.version))
+            except DocumentMissing:
+                number = 1
+                operations.append(Insert(COUNTERS, EXPERIMENTS, {"last": number}))
+            experiment = make(str(number))
+            operations.append(
+                Insert(EXPERIMENTS, experiment.experiment_id, _experiment_body(experiment, request_id=request_key))
+            )
+            if request_key:
+                operations.append(Insert(COUNTERS, f"request-{request_key}", {"experiment": experiment.experiment_id}))
+            try:
+                written = await self._documents.apply(project, operations)
+            except UniqueConflict:
+                raise _name_taken(experiment) from None
+            except (VersionConflict, DocumentExists):
+                continue
+            document = written[1]
+            assert document is not None
+            return _stored_experiment(document)
+        raise EtagMismatch(f"Too many experiments are being created in {project} at once; try again.")
+
+    async def replace_experiment(self, experiment: Experiment, version: int) -> Stored[Experiment]:
+        """Replaces an experiment. Raises `EtagMismatch`, `ExperimentExists`, `ExperimentNotFound`."""
+        try:
+            return _stored_experiment(
+                await self._documents.replace(
+                    EXPERIMENTS,
+                    experiment.project,
+                    experiment.experiment_id,
+                    _experiment_body(experiment, request_id=""),
+                    expected=version,
+                )
+            )
+        except VersionConflict:
+            raise EtagMismatch("The experiment changed since it was read: read it again and decide anew.") from None
+        except UniqueConflict:
+            raise _name_taken(experiment) from None
+        except DocumentMissing:
+            raise ExperimentNotFound(f"There is no experiment {experiment.experiment_id}.") from None
+
+    async def run(self, project: str, run_id: str) -> Stored[Run]:
+        """Returns a run. Raises `RunNotFound`."""
+        try:
+            return stored_run(await self._documents.get(RUNS, project, run_id))
+        except DocumentMissing:
+            raise RunNotFound(f"There is no run {run_id} in the project {project}.") from None
+
+    async def runs(self, project: str, run_ids: Sequence[str]) -> dict[str, Stored[Run]]:
+        """Returns those of the runs that exist, by id."""
+        documents = await self._documents.get_many(RUNS, project, run_ids)
+        return {run_id: stored_run(document) for run_id, document in documents.items()}
+
+    async def add_run(self, run: Run) -> tuple[Stored[Run], bool]:
+        """Adds a run, unless there is one with its id: returns what is there then, and whether it was added."""
+        try:
+            document = await self._documents.insert(RUNS, run.project, run.run_id, run_body(run))
+        except DocumentExists:
+            return await self.run(run.project, run.run_id), False
+        return stored_run(document), True
+
+    async def change_run(
+        self, project: str, run_id: str, change: Callable[[Run], Run], *, etag: str = ""
+    ) -> Stored[Run]:
+        """Replaces a run by what `change` makes of it, repeating when somebody else is quicker.
+
+        Args:
+            change: May be called several times. Returning the same object writes nothing. What it raises passes.
+            etag: If not empty, the run must still be as it was then: raises `EtagMismatch` otherwise.
+
+        Raises:
+            RunNotFound: There is none.
+        """
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            stored = await self.run(project, run_id)
+            if etag and etag != stored.etag:
+                raise EtagMismatch("The run changed since it was read: read it again and decide anew.")
+            changed = change(stored.value)
+            if changed is stored.value:
+                return stored
+            try:
+                return stored_run(
+                    await self._documents.replace(RUNS, project, run_id, run_body(changed), expected=stored.version)
+                )
+            except VersionConflict:
+                continue
+            except DocumentMissing:
+                raise RunNotFound(f"There is no run {run_id} in the project {project}.") from None
+        raise EtagMismatch("The run is being changed by too many writers at once; try again.")
+
+    async def runs_of_experiment(self, project: str, experiment_id: str) -> list[Run]:
+        """Returns every run of an experiment, deleted ones too."""
+        return await self._all_runs(project, "experiment", (experiment_id,))
+
+    async def leased_runs(self) -> list[Run]:
+        """Returns every run, of all projects, that counts as crashed when its heartbeats stop."""
+        found: list[Run] = []
+        for project in await self._documents.partitions(RUNS):
+            found.extend(await self._all_runs(project, "leased", (True,)))
+        return found
+
+    async def _all_runs(self, project: str, index: str, equal: tuple[str | bool, ...]) -> list[Run]:
+        runs: list[Run] = []
+        cursor: bytes | None = None
+        while True:
+            page = await self._documents.query(RUNS, project, index, equal=equal, limit=1000, cursor=cursor)
+            runs.extend(run_from_document(document) for document in page.documents)
+            if page.cursor is None:
+                return runs
+            cursor = page.cursor
+
+    async def latest_snapshot(self, project: str, run_id: str) -> Document | None:
+        """Returns the kept latest values of a run, or None. They may be lost: they are rebuilt from the log."""
+        found = await self._documents.get_many(LATEST, project, [run_id])
+        return found.get(run_id)
+
+    async def keep_latest_snapshot(self, project: str, run_id: str, body: Mapping[str, Any], version: int) -> None:
+        """Keeps latest values. Losing a race against another replica is fine: either is right."""
+        try:
+            if version:
+                await self._documents.replace(LATEST, project, run_id, body, expected=version)
+            else:
+                await self._documents.insert(LATEST, project, run_id, body)
+        except (VersionConflict, DocumentExists, DocumentMissing):
+            return
+
+
+def _name_taken(experiment: Experiment) -> ExperimentExists:
+    return ExperimentExists(
+        f"The project {experiment.project} has an active experiment named {experiment.display_name!r}.",
+        display_name=experiment.display_name,
+    )
+
+
+def _experiment_body(experiment: Experiment, request_id: str) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "display_name": experiment.display_name,
+        "description": experiment.description,
+        "tags": [[key, text] for key, text in experiment.tags.items()],
+        "lifecycle": int(experiment.lifecycle_stage),
+        "deleted_us": experiment.deleted_us,
+        "create_us": experiment.create_us,
+        "update_us": experiment.update_us,
+        "request": request_id,
+    }
+    if experiment.active:
+        body["active_name"] = experiment.display_name
+    return body
+
+
+def _stored_experiment(document: Document) -> Stored[Experiment]:
+    body = document.body
+    return Stored(
+        Experiment(
+            project=document.partition,
+            experiment_id=document.id,
+            display_name=body["display_name"],
+            description=body["description"],
+            tags=dict(body["tags"]),
+            lifecycle_stage=LifecycleStage(body["lifecycle"]),
+            deleted_us=body["deleted_us"],
+            create_us=body["create_us"],
+            update_us=body["update_us"],
+        ),
+        document.version,
+    )
+
+
+def _packed(value: Value) -> Any:
+    return {"json": value.text} if isinstance(value, JsonText) else value
+
+
+def _unpacked(value: Any) -> Value:
+    return JsonText(value["json"]) if isinstance(value, dict) else value
+
+
+def run_body(run: Run) -> dict[str, Any]:
+    """A run as the body of a document. User keys are values, never field names: they may hold dots and dollars."""
+    body: dict[str, Any] = {
+        "experiment": run.experiment_id,
+        "display_name": run.display_name,
+        "state": int(run.state),
+        "lifecycle": int(run.lifecycle_stage),
+        "start_us": run.start_us,
+        "end_us": run.end_us,
+        "heartbeat_us": run.heartbeat_us,
+        "create_us": run.create_us,
+        "update_us": run.update_us,
+        "deleted_us": run.deleted_us,
+        "creator": run.creator,
+        "notes": run.notes,
+        "group": run.group,
+        "forked_from": run.forked_from,
+        "fork_step": run.fork_step,
+        "failure": run.failure,
+        "ranks": list(run.ranks),
+        "log_key": run.log_key,
+        "params": [[key, _packed(value)] for key, value in run.params.items()],
+        "tags": [[key, text] for key, text in run.tags.items()],
+        "summary": [[key, _packed(value)] for key, value in run.summary.items()],
+        "definitions": [[d.key, d.x_key, d.goal, d.summary] for d in run.metric_definitions.values()],
+        "param_history": [[c.key, _packed(c.value), c.replace_us, c.principal] for c in run.param_history],
+    }
+    if run.leased:
+        body["leased"] = True
+    return body
+
+
+def run_from_document(document: Document) -> Run:
+    """The run in a document."""
+    body = document.body
+    return Run(
+        project=document.partition,
+        run_id=document.id,
+        log_key=body["log_key"],
+        experiment_id=body["experiment"],
+        display_name=body["display_name"],
+        creator=body["creator"],
+        create_us=body["create_us"],
+        update_us=body["update_us"],
+        start_us=body["start_us"],
+        end_us=body["end_us"],
+        heartbeat_us=body["heartbeat_us"],
+        state=RunState(body["state"]),
+        lifecycle_stage=LifecycleStage(body["lifecycle"]),
+        deleted_us=body["deleted_us"],
+        leased=bool(body.get("leased", False)),
+        notes=body["notes"],
+        group=body["group"],
+        forked_from=body["forked_from"],
+        fork_step=body["fork_step"],
+        failure=body["failure"],
+        ranks=tuple(body["ranks"]),
+        params={key: _unpacked(value) for key, value in body["params"]},
+        tags=dict(body["tags"]),
+        summary={key: _unpacked(value) for key, value in body["summary"]},
+        metric_definitions={d[0]: MetricDefinition(*d) for d in body["definitions"]},
+        param_history=tuple(ParamChange(c[0], _unpacked(c[1]), c[2], c[3]) for c in body["param_history"]),
+    )
+
+
+def stored_run(document: Document) -> Stored[Run]:
+    """The run in a document, with its version."""
+    return Stored(run_from_document(document), document.version)
