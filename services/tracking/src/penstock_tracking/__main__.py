@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 
 from penstock_kit import logs
 from penstock_kit.application import serve
@@ -35,7 +36,7 @@ async def run(settings: TrackingSettings) -> None:
 
 def main() -> None:
     """The entry point of `penstock-tracking`."""
-    logs.configure()
+    logs.configure("tracking", sys.stderr)
     asyncio.run(run(load(TrackingSettings, PREFIX, os.environ)))
 
 

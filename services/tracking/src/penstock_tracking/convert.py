@@ -1,8 +1,9 @@
 """Between the messages of the contract and the domain. No decisions here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
@@ -115,7 +116,7 @@ def experiment_to_proto(experiment: Experiment, etag: str) -> experiment_pb2.Exp
         name=f"projects/{experiment.project}/experiments/{experiment.experiment_id}",
         display_name=experiment.display_name,
         description=experiment.description,
-        lifecycle_stage=experiment_pb2.LifecycleStage.ValueType(int(experiment.lifecycle_stage)),
+        lifecycle_stage=f"LIFECYCLE_STAGE_{experiment.lifecycle_stage.name}",
         tags=dict(experiment.tags),
         create_time=time_from_us(experiment.create_us),
         update_time=time_from_us(experiment.update_us),
@@ -142,8 +143,8 @@ def run_to_proto(run: Run, etag: str) -> run_pb2.Run:
         name=f"projects/{run.project}/runs/{run.run_id}",
         display_name=run.display_name,
         experiment=f"projects/{run.project}/experiments/{run.experiment_id}",
-        state=run_pb2.RunState.ValueType(int(run.state)),
-        lifecycle_stage=experiment_pb2.LifecycleStage.ValueType(int(run.lifecycle_stage)),
+        state=f"RUN_STATE_{run.state.name}",
+        lifecycle_stage=f"LIFECYCLE_STAGE_{run.lifecycle_stage.name}",
         start_time=time_from_us(run.start_us),
         create_time=time_from_us(run.create_us),
         update_time=time_from_us(run.update_us),
@@ -164,8 +165,8 @@ def run_to_proto(run: Run, etag: str) -> run_pb2.Run:
             run_pb2.MetricDefinition(
                 key=definition.key,
                 x_key=definition.x_key,
-                goal=run_pb2.MetricGoal.ValueType(definition.goal),
-                summary=run_pb2.MetricSummary.ValueType(definition.summary),
+                goal=run_pb2.MetricGoal.Name(definition.goal),
+                summary=run_pb2.MetricSummary.Name(definition.summary),
             )
             for _, definition in sorted(run.metric_definitions.items())
         ],
@@ -220,5 +221,5 @@ def series_to_proto(
     return series
 
 
-def _fill(field: Any, column: Sequence[Any] | Any) -> None:
+def _fill(field: Any, column: npt.NDArray[Any]) -> None:
     field.extend(column.tolist())

@@ -24,6 +24,7 @@ __all__ = [
     "MetricDefinition",
     "ParamChange",
     "Run",
+    "RunEdit",
     "RunState",
     "RunUpdates",
     "UpdateConflict",
@@ -43,6 +44,8 @@ PARAMS_PER_RUN_MAX = 5_000
 TAGS_PER_RUN_MAX = 1_000
 SUMMARY_ENTRIES_PER_RUN_MAX = 1_000
 METRIC_DEFINITIONS_PER_RUN_MAX = 1_000
+METRIC_GOALS = range(3)  # the numbers of the contract: unset, minimize, maximize
+METRIC_SUMMARIES = range(4)  # unset, latest, min, max
 HEARTBEAT_LEASE_S = 60  # six heartbeats of a sender may go missing before its run counts as crashed
 
 
@@ -242,6 +245,27 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class RunEdit:
+    """What a person changes of a run. None leaves a field as it is."""
+
+    display_name: str | None = None
+    experiment_id: str | None = None
+    notes: str | None = None
+    group: str | None = None
+
+    def applied(self, run: Run, now_us: int) -> Run:
+        """The run with the changes."""
+        return replace(
+            run,
+            display_name=run.display_name if self.display_name is None else self.display_name,
+            experiment_id=run.experiment_id if self.experiment_id is None else self.experiment_id,
+            notes=run.notes if self.notes is None else self.notes,
+            group=run.group if self.group is None else self.group,
+            update_us=now_us,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RunUpdates:
     """What a batch says of a run beside its points."""
 
@@ -380,4 +404,8 @@ def updates_problem(updates: RunUpdates) -> str | None:
     for definition in updates.metric_definitions:
         if problem := key_problem(definition.key):
             return problem
+        if definition.goal not in METRIC_GOALS or definition.summary not in METRIC_SUMMARIES:
+            return f"the definition of {definition.key!r} has a goal or summary that this server does not know"
+        if len(definition.x_key) > KEY_CHARS_MAX:
+            return f"the x key of {definition.key!r} is longer than {KEY_CHARS_MAX} characters"
     return None

@@ -17,6 +17,7 @@ from penstock_tracking.domain import (
     Experiment,
     LifecycleStage,
     Run,
+    RunEdit,
     RunState,
     RunUpdates,
     UpdateConflict,
@@ -271,7 +272,7 @@ class TrackingService:
         """Returns those of the runs that exist, by id."""
         return await self._store.runs(parent.project, run_ids)
 
-    async def update_run(self, name: RunName, etag: str, fields: Mapping[str, str]) -> Stored[Run]:
+    async def update_run(self, name: RunName, etag: str, edit: RunEdit) -> Stored[Run]:
         """Replaces display name, experiment id, notes or group.
 
         Raises:
@@ -280,14 +281,14 @@ class TrackingService:
             ExperimentNotFound: The new experiment does not exist.
             ExperimentDeleted: The new experiment is in the bin.
         """
-        if "experiment_id" in fields:
-            experiment = await self._store.experiment(name.project, fields["experiment_id"])
+        if edit.experiment_id is not None:
+            experiment = await self._store.experiment(name.project, edit.experiment_id)
             _require_active_experiment(experiment.value)
         now_us = self._clock.now_us()
 
         def change(run: Run) -> Run:
             _require_active(run)
-            return replace(run, **fields, update_us=now_us)
+            return edit.applied(run, now_us)
 
         return await self._store.change_run(name.project, name.run_id, change, etag=etag)
 

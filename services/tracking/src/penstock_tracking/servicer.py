@@ -27,7 +27,7 @@ from penstock_tracking.convert import (
     updates_from_run,
     value_from_proto,
 )
-from penstock_tracking.domain import Experiment, Run, RunState, key_problem, value_problem
+from penstock_tracking.domain import Experiment, Run, RunEdit, RunState, key_problem, value_problem
 from penstock_tracking.errors import BatchInvalid, FieldInvalid
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import Ack, WriterStream
@@ -170,10 +170,14 @@ class TrackingServicer:
     async def UpdateRun(self, request: Any, context: Any) -> Any:
         paths = _paths(request.update_mask, RUN_UPDATE_PATHS)
         name = RunName.parse(request.run.name)
-        fields = {path: getattr(request.run, path) for path in paths if path != "experiment"}
-        if "experiment" in paths:
-            fields["experiment_id"] = _experiment_id(request.run.experiment, name.project)
-        return pb.UpdateRunResponse(run=_run(await self._service.update_run(name, request.run.etag, fields)))
+        run = request.run
+        edit = RunEdit(
+            display_name=run.display_name if "display_name" in paths else None,
+            experiment_id=_experiment_id(run.experiment, name.project) if "experiment" in paths else None,
+            notes=run.notes if "notes" in paths else None,
+            group=run.group if "group" in paths else None,
+        )
+        return pb.UpdateRunResponse(run=_run(await self._service.update_run(name, run.etag, edit)))
 
     async def FinishRun(self, request: Any, context: Any) -> Any:
         stored = await self._service.finish_run(
