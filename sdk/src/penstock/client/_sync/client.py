@@ -1,0 +1,412 @@
+# Generated from _async/client.py by deploy/tools/unasync.py. Change that one.
+"""The client of a Penstock server: friendly calls, and the generated stubs for everything else."""
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from google.protobuf import duration_pb2, field_mask_pb2
+
+from penstock import config
+from penstock.api.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from penstock.api.tracking.v1 import (
+    experiment_pb2,
+    metric_pb2,
+    run_pb2,
+    tracking_service_pb2,
+    tracking_service_pb2_grpc,
+)
+from penstock.client import records
+from penstock.client._sync.channel import Channel
+from penstock.client._sync.paging import Pages, Points
+from penstock.client.names import project_name, project_of, run_name, run_names, token_name
+from penstock.client.runtime_sync import Stream, sleep
+from penstock.client.tables import Rows
+from penstock.errors import InvalidInput, ServerUnavailable
+
+__all__ = ["Client"]
+
+TIMEOUT_S = 30.0
+"""The deadline of a call that names none."""
+STREAM_SILENCE_S = 30.0
+"""A server that says nothing on a stream for so long counts as gone. It sends a sign of life every ten seconds."""
+READ_SILENCE_S = 120.0
+"""The same for full-resolution reads, where the server may first have to gather and sort."""
+WATCH_RETURN_S = 60.0
+"""For how long a watcher waits for a server that went away."""
+WATCH_PAUSE_S = 1.0
+"""The pause between its attempts, varied by half."""
+
+
+class Client:
+    """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
+
+        with Client() as client:
+            for run in client.runs("digits", filter='metrics."val/loss" < 0.5'):
+                print(run.display_name)
+
+    Items are messages of the contract (`penstock.api`). Lists fetch their pages as they are read, and become tables with
+    `to_arrow`, `to_pandas` or `to_polars`. A project is given as `digits` or `projects/digits`, a run as
+    `projects/digits/runs/<32 hex digits>`.
+
+    Every call raises the errors of `penstock.errors`: `ServerUnavailable`, `AuthenticationFailed`, `PermissionDenied`,
+    `NotFound`, `InvalidInput` and so on. Calls that only read are repeated within their deadline while the server cannot be
+    reached.
+
+    Args:
+        connection: The server; None finds it as `penstock.config.resolve` does.
+        timeout_s: The deadline of a call that names none, all its attempts together.
+
+    Attributes:
+        auth: The generated stub of the auth service, on this client's authenticated channel.
+        tracking: The generated stub of the tracking service, likewise.
+
+    Raises:
+        NotConnected: No connection was given and none is found.
+    """
+
+    def __init__(self, connection: config.Connection | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.connection = config.resolve() if connection is None else connection
+        self._channel = Channel(self.connection, timeout_s)
+        self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(self._channel)
+        self.tracking: Any = tracking_service_pb2_grpc.TrackingServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every call that is under way. Safe to repeat."""
+        self._channel.close()
+
+    def whoami(self) -> auth_service_pb2.WhoAmIResponse:
+        """Who the token's owner is, and what the token allows."""
+        return self.auth.WhoAmI(auth_service_pb2.WhoAmIRequest())
+
+    def projects(self) -> Pages[auth_service_pb2.Project]:
+        """The projects that the caller may read, by name."""
+
+        def fetch(page_size: int, page_token: str) -> tuple[Sequence[auth_service_pb2.Project], str]:
+            response = self.auth.ListProjects(
+                auth_service_pb2.ListProjectsRequest(page_size=page_size, page_token=page_token)
+            )
+            return response.projects, response.next_page_token
+
+        return Pages(fetch, records.project_record, ["name", "title"])
+
+    def create_project(
+        self, project_id: str, *, title: str = "", description: str = ""
+    ) -> auth_service_pb2.Project:
+        """Creates a project.
+
+        Args:
+            project_id: 1 to 63 of `a-z`, `0-9` and `-`, starting with a letter, not ending with `-`.
+            title: A name for people, at most 200 characters.
+            description: Markdown, at most 10,000 characters.
+
+        Raises:
+            AlreadyExists: There is one of this name.
+        """
+        project = auth_service_pb2.Project(title=title, description=description)
+        response = self.auth.CreateProject(
+            auth_service_pb2.CreateProjectRequest(
+                project_id=project_name(project_id).removeprefix("projects/"), project=project
+            )
+        )
+        return response.project
+
+    def tokens(self) -> Pages[auth_service_pb2.Token]:
+        """The caller's tokens, newest first, without their secrets."""
+
+        def fetch(page_size: int, page_token: str) -> tuple[Sequence[auth_service_pb2.Token], str]:
+            response = self.auth.ListTokens(
+                auth_service_pb2.ListTokensRequest(page_size=page_size, page_token=page_token)
+            )
+            return response.tokens, response.next_page_token
+
+        return Pages(fetch, records.token_record, ["name", "title"])
+
+    def create_token(
+        self,
+        title: str,
+        *,
+        projects: Iterable[str] = (),
+        role: str | None = None,
+        lifetime_s: float | None = None,
+    ) -> auth_service_pb2.CreateTokenResponse:
+        """Creates a personal access token for the caller. The response holds its `secret`, which is never shown again.
+
+        Args:
+            title: A label for people, 1 to 200 characters.
+            projects: The projects that it shall reach, at most 100; none means all that the caller reaches.
+            role: The strongest role that it lends: `viewer`, `editor` or `admin`; None means the caller's own.
+            lifetime_s: How long it works, 60 seconds to ten years; None means until revoked.
+
+        Raises:
+            PermissionDenied: It would reach further than the caller's own token.
+        """
+        request = auth_service_pb2.CreateTokenRequest(
+            title=title, projects=[project_name(project) for project in projects], role=_role(role)
+        )
+        if lifetime_s is not None:
+            request.lifetime.CopyFrom(duration_pb2.Duration(seconds=round(lifetime_s)))
+        return self.auth.CreateToken(request)
+
+    def revoke_token(self, name: str) -> None:
+        """Revokes one of the caller's tokens, `tokens/{token}`. Every service refuses it within five seconds.
+
+        Raises:
+            NotFound: The caller has no such token.
+        """
+        self.auth.RevokeToken(auth_service_pb2.RevokeTokenRequest(name=token_name(name)))
+
+    def create_setup_link(self) -> auth_service_pb2.CreateSetupLinkResponse:
+        """Mints a one-time secret with which a browser signs in as the caller, at `{http}/setup#<secret>`."""
+        return self.auth.CreateSetupLink(auth_service_pb2.CreateSetupLinkRequest())
+
+    def experiments(self, project: str, *, show_deleted: bool = False) -> Pages[experiment_pb2.Experiment]:
+        """The experiments of a project, newest first."""
+        parent = project_name(project)
+
+        def fetch(page_size: int, page_token: str) -> tuple[Sequence[experiment_pb2.Experiment], str]:
+            response = self.tracking.ListExperiments(
+                tracking_service_pb2.ListExperimentsRequest(
+                    parent=parent, page_size=page_size, page_token=page_token, show_deleted=show_deleted
+                )
+            )
+            return response.experiments, response.next_page_token
+
+        return Pages(fetch, lambda item: records.flat(records.experiment_record(item)), ["name", "display_name"])
+
+    def runs(
+        self,
+        project: str,
+        *,
+        filter: str = "",  # noqa: A002 - the contract's word
+        order_by: str = "",
+        columns: Sequence[str] = (),
+        experiments: Sequence[str] = (),
+        show_deleted: bool = False,
+        limit: int | None = None,
+    ) -> Pages[run_pb2.Run]:
+        """The runs of a project.
+
+        Args:
+            project: The project.
+            filter: Which runs, such as `metrics."val/loss" < 0.5 and params.model like "resnet%"`; empty means all.
+            order_by: The order, such as `metrics."val/loss" asc, start_time desc`; empty means newest first.
+            columns: What each run carries beside its name: fields of Run, `params.<key>`, `tags.<key>`, `metrics.<key>`,
+                `summary.<key>`, or `params`, `tags`, `metrics`, `summary` for all of a kind. None given means all fields
+                but metrics.
+            experiments: Only runs of these, `projects/{project}/experiments/{experiment}`.
+            show_deleted: Whether runs in the bin are found too.
+            limit: How many at most; None means all.
+
+        Returns:
+            The runs. As a table, one row per run, with a column per field and per key. Where columns were asked for, those
+            and the name.
+        """
+        parent = project_name(project)
+        wanted = list(columns)
+
+        def fetch(page_size: int, page_token: str) -> tuple[Sequence[run_pb2.Run], str]:
+            response = self.tracking.SearchRuns(
+                tracking_service_pb2.SearchRunsRequest(
+                    parent=parent,
+                    filter=filter,
+                    order_by=order_by,
+                    page_size=page_size,
+                    page_token=page_token,
+                    columns=wanted,
+                    experiments=experiments,
+                    show_deleted=show_deleted,
+                )
+            )
+            return response.runs, response.next_page_token
+
+        def row_of(run: run_pb2.Run) -> dict[str, Any]:
+            row = records.flat(records.run_record(run))
+            return row if not wanted else records.selected(row, ["name", *wanted])
+
+        kinds = {"params", "tags", "metrics", "summary"}
+        return Pages(fetch, row_of, ["name", *(column for column in wanted if column not in kinds)], limit)
+
+    def run(self, name: str, *, fields: Sequence[str] = ()) -> run_pb2.Run:
+        """One run with params, tags, summary and latest values, deleted or not.
+
+        Args:
+            name: The run.
+            fields: The fields of Run to return; none given means all.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        request = tracking_service_pb2.GetRunRequest(name=run_name(name))
+        if fields:
+            request.read_mask.CopyFrom(field_mask_pb2.FieldMask(paths=fields))
+        response = self.tracking.GetRun(request)
+        return response.run
+
+    def metric_keys(self, runs: str | Iterable[str], *, prefix: str = "", pattern: str = "") -> Pages[str]:
+        """The metric keys of one or several runs of one project, in order.
+
+        Args:
+            runs: The runs, at most 1,000.
+            prefix: Only keys that start with this.
+            pattern: Only keys in which this regular expression (RE2) is found.
+        """
+        names = run_names(runs)
+
+        def fetch(page_size: int, page_token: str) -> tuple[Sequence[str], str]:
+            response = self.tracking.ListMetricKeys(
+                tracking_service_pb2.ListMetricKeysRequest(
+                    parent=project_of(names[0]),
+                    runs=names,
+                    prefix=prefix,
+                    pattern=pattern,
+                    page_size=page_size,
+                    page_token=page_token,
+                )
+            )
+            return response.keys, response.next_page_token
+
+        return Pages(fetch, records.key_record, ["key"])
+
+    def latest(self, run: str, *, keys: Sequence[str] = (), prefix: str = "") -> Rows[run_pb2.LatestMetric]:
+        """The latest value of metrics of a run, by key: all of them, those named, or those that start with a prefix."""
+        response = self.tracking.GetLatestMetrics(
+            tracking_service_pb2.GetLatestMetricsRequest(run=run_name(run), keys=keys, prefix=prefix)
+        )
+        return Rows(response.metrics, lambda metric: [records.latest_record(metric)])
+
+    def series(
+        self,
+        runs: str | Iterable[str],
+        keys: Sequence[str],
+        *,
+        first_step: int | None = None,
+        last_step: int | None = None,
+        max_points: int = 0,
+        by_rank: bool = False,
+    ) -> Rows[metric_pb2.MetricSeries]:
+        """Series for a chart: those of many runs and keys in one call, reduced to at most `max_points` each.
+
+        Minimum and maximum survive the reduction. A series without points is left out.
+
+        Args:
+            runs: The runs, at most 1,000, of one project.
+            keys: The metrics, 1 to 1,000.
+            first_step: Only from this step on.
+            last_step: Only up to this step, which is included.
+            max_points: At most 10,000; 0 means 1,000.
+            by_rank: Whether each rank is a series of its own.
+
+        Returns:
+            The series, by run, key and rank. As a table, one row per point or bucket.
+        """
+        names = run_names(runs)
+        response = self.tracking.GetMetricSeries(
+            tracking_service_pb2.GetMetricSeriesRequest(
+                parent=project_of(names[0]),
+                runs=names,
+                keys=keys,
+                range=metric_pb2.StepRange(first=first_step, last=last_step),
+                max_points=max_points,
+                rank_mode=_rank_mode(by_rank),
+            )
+        )
+        return Rows(response.series, records.series_rows)
+
+    def history(
+        self,
+        run: str,
+        *,
+        keys: Sequence[str] = (),
+        first_step: int | None = None,
+        last_step: int | None = None,
+        by_rank: bool = False,
+    ) -> Points:
+        """Every point of a run, at full resolution and bit-exact.
+
+        Args:
+            run: The run.
+            keys: Only these metrics, at most 10,000; none given means all.
+            first_step: Only from this step on.
+            last_step: Only up to this step, which is included.
+            by_rank: Whether the ranks come apart.
+        """
+        request = tracking_service_pb2.ReadMetricPointsRequest(
+            run=run_name(run),
+            keys=keys,
+            range=metric_pb2.StepRange(first=first_step, last=last_step),
+            rank_mode=_rank_mode(by_rank),
+        )
+
+        def read() -> Stream[metric_pb2.MetricSeries]:
+            responses = self.tracking.ReadMetricPoints(request, silence_s=READ_SILENCE_S)
+            try:
+                for response in responses:
+                    yield response.series
+            finally:
+                responses.close()
+
+        return Points(read, by_rank)
+
+    def watch(
+        self, run: str, *, keys: Sequence[str] = (), cursor: str = "", from_now: bool = False
+    ) -> Stream[metric_pb2.RunEvent]:
+        """Follows a run live: its record, then each point once. Ends when the run is over and all points were told.
+
+        Goes on by itself, without a gap or a repeat, when the server was away for less than a minute.
+
+        Args:
+            run: The run.
+            keys: Only these metrics, at most 1,000; none given means all.
+            cursor: Where to resume, from an event before; empty means from the first point.
+            from_now: With an empty cursor: skip the points that are there already.
+
+        Raises:
+            ServerUnavailable: The server went away and did not return.
+        """
+        name = run_name(run)
+        gone_s: float | None = None
+        while True:
+            request = tracking_service_pb2.WatchRunRequest(run=name, cursor=cursor, keys=keys, from_now=from_now)
+            responses = self.tracking.WatchRun(request, silence_s=STREAM_SILENCE_S)
+            try:
+                for response in responses:
+                    gone_s = None
+                    cursor = response.event.cursor or cursor
+                    yield response.event
+                return
+            except ServerUnavailable:
+                now_s = time.monotonic()
+                gone_s = now_s if gone_s is None else gone_s
+                if now_s - gone_s > WATCH_RETURN_S:
+                    raise
+            finally:
+                responses.close()
+            sleep(WATCH_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, keeps no secret
+
+
+def _role(role: str | None) -> auth_service_pb2.Role:
+    if role is None:
+        return auth_service_pb2.ROLE_UNSPECIFIED
+    known = {
+        "viewer": auth_service_pb2.ROLE_VIEWER,
+        "editor": auth_service_pb2.ROLE_EDITOR,
+        "admin": auth_service_pb2.ROLE_ADMIN,
+    }
+    if role.lower() not in known:
+        raise InvalidInput(f"{role!r} is not a role: choose viewer, editor or admin.")
+    return known[role.lower()]
+
+
+def _rank_mode(by_rank: bool) -> metric_pb2.RankMode:
+    return metric_pb2.RANK_MODE_APART if by_rank else metric_pb2.RANK_MODE_TOGETHER

@@ -1,0 +1,56 @@
+"""Resource names as people give them, brought into the form of the contract.
+
+A project may be given as `digits` or `projects/digits`, a run as `projects/digits/runs/<32 hex>` or, with a project beside
+it, as the 32 hex digits alone.
+"""
+
+import re
+from collections.abc import Iterable
+
+from penstock.errors import InvalidInput
+
+__all__ = ["project_name", "project_of", "run_name", "run_names", "token_name"]
+
+_PROJECT = re.compile(r"(?:projects/)?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)\Z")
+_RUN = re.compile(r"projects/[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?/runs/[0-9a-f]{32}\Z")
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def project_name(text: str) -> str:
+    """`projects/{project}`. Raises `InvalidInput`."""
+    match = _PROJECT.match(text)
+    if match is None:
+        raise InvalidInput(
+            f"{text!r} is not a project: 1 to 63 of a-z, 0-9 and -, starting with a letter, not ending with -."
+        )
+    return f"projects/{match[1]}"
+
+
+def run_name(text: str, project: str | None = None) -> str:
+    """`projects/{project}/runs/{run}`. Raises `InvalidInput`."""
+    if project is not None and _ID.match(text):
+        return f"{project_name(project)}/runs/{text}"
+    if _RUN.match(text) is None:
+        raise InvalidInput(f"{text!r} is not a run: it should look like projects/my-project/runs/<32 hex digits>.")
+    return text
+
+
+def run_names(runs: str | Iterable[str]) -> list[str]:
+    """The names of one or several runs. Raises `InvalidInput`, also when there is none or they are of several projects."""
+    found = [run_name(text) for text in ([runs] if isinstance(runs, str) else runs)]
+    if len({project_of(name) for name in found}) != 1:
+        raise InvalidInput("Name at least one run, and only runs of one project.")
+    return found
+
+
+def project_of(name: str) -> str:
+    """The project that a resource belongs to, `projects/{project}`."""
+    return "/".join(name.split("/")[:2])
+
+
+def token_name(text: str) -> str:
+    """`tokens/{token}`. Raises `InvalidInput`."""
+    token_id = text.removeprefix("tokens/")
+    if _ID.match(token_id) is None:
+        raise InvalidInput(f"{text!r} is not a token's name: it should look like tokens/<32 hex digits>.")
+    return f"tokens/{token_id}"

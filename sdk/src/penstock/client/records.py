@@ -1,0 +1,220 @@
+"""Messages of the contract as plain Python values: nested for JSON, flat for tables."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from penstock.api.auth.v1 import auth_service_pb2
+from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2
+
+__all__ = [
+    "experiment_record",
+    "flat",
+    "key_record",
+    "latest_record",
+    "project_record",
+    "run_record",
+    "selected",
+    "series_rows",
+    "time_of",
+    "time_of_us",
+    "token_record",
+    "value_of",
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def value_of(value: run_pb2.Value) -> Any:
+    """A typed value as str, int, float, bool, or whatever its JSON says; None if it is not set."""
+    kind = value.WhichOneof("kind")
+    if kind is None:
+        return None
+    if kind != "json_value":
+        return getattr(value, kind)
+    try:
+        return json.loads(value.json_value)
+    except ValueError:
+        return value.json_value
+
+
+def time_of(message: Any, field: str) -> datetime | None:
+    """A timestamp field as a time in UTC; None if it is not set."""
+    if not message.HasField(field):
+        return None
+    stamp = getattr(message, field)
+    return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+
+
+def time_of_us(time_unix_us: int) -> datetime | None:
+    """Microseconds since 1970 as a time in UTC; None if it is beyond what a datetime holds."""
+    try:
+        return _EPOCH + timedelta(microseconds=time_unix_us)
+    except OverflowError:
+        return None
+
+
+def project_record(project: auth_service_pb2.Project) -> dict[str, Any]:
+    """A project."""
+    return {
+        "name": project.name,
+        "title": project.title,
+        "description": project.description,
+        "create_time": time_of(project, "create_time"),
+        "update_time": time_of(project, "update_time"),
+    }
+
+
+def token_record(token: auth_service_pb2.Token) -> dict[str, Any]:
+    """A token, without its secret."""
+    return {
+        "name": token.name,
+        "title": token.title,
+        "projects": list(token.projects),
+        "role": _enum_name(auth_service_pb2.Role.Name(token.role), "ROLE_"),
+        "create_time": time_of(token, "create_time"),
+        "expire_time": time_of(token, "expire_time"),
+        "last_use_time": time_of(token, "last_use_time"),
+    }
+
+
+def experiment_record(experiment: experiment_pb2.Experiment) -> dict[str, Any]:
+    """An experiment."""
+    return {
+        "name": experiment.name,
+        "display_name": experiment.display_name,
+        "description": experiment.description,
+        "lifecycle_stage": _stage(experiment.lifecycle_stage),
+        "tags": dict(experiment.tags),
+        "create_time": time_of(experiment, "create_time"),
+        "update_time": time_of(experiment, "update_time"),
+    }
+
+
+def run_record(run: run_pb2.Run) -> dict[str, Any]:
+    """A run, with what it carries: params, tags, summary and metrics by key, a metric by its latest value."""
+    return {
+        "name": run.name,
+        "display_name": run.display_name,
+        "experiment": run.experiment,
+        "state": _enum_name(run_pb2.RunState.Name(run.state), "RUN_STATE_"),
+        "lifecycle_stage": _stage(run.lifecycle_stage),
+        "start_time": time_of(run, "start_time"),
+        "end_time": time_of(run, "end_time"),
+        "heartbeat_time": time_of(run, "heartbeat_time"),
+        "create_time": time_of(run, "create_time"),
+        "update_time": time_of(run, "update_time"),
+        "creator": run.creator,
+        "notes": run.notes,
+        "group": run.group,
+        "forked_from": run.forked_from,
+        "fork_step": run.fork_step if run.forked_from else None,
+        "failure": run.failure,
+        "ranks": list(run.ranks),
+        "params": {param.key: value_of(param.value) for param in run.params},
+        "tags": {tag.key: tag.value for tag in run.tags},
+        "summary": {entry.key: value_of(entry.value) for entry in run.summary},
+        "metrics": {metric.key: metric.value for metric in run.latest_metrics},
+    }
+
+
+def latest_record(metric: run_pb2.LatestMetric) -> dict[str, Any]:
+    """The latest value of a metric."""
+    return {
+        "key": metric.key,
+        "value": metric.value,
+        "step": metric.step,
+        "time": time_of_us(metric.time_unix_us),
+        "min": metric.min,
+        "max": metric.max,
+        "points": metric.points,
+    }
+
+
+def key_record(key: str) -> dict[str, Any]:
+    """The key of a metric."""
+    return {"key": key}
+
+
+def series_rows(series: metric_pb2.MetricSeries) -> Iterator[dict[str, Any]]:
+    """A series, one row per point or bucket.
+
+    A point is a bucket of one: its `count` is 1, its `min`, `max` and `mean` are its value. Of a bucket, `step`, `time` and
+    `value` are those of its last point.
+    """
+    head = {"run": series.run, "key": series.key, "rank": series.rank if series.HasField("rank") else None}
+    if series.WhichOneof("data") == "buckets":
+        buckets = series.buckets
+        for index, count in enumerate(buckets.counts):
+            yield {
+                **head,
+                "first_step": buckets.first_steps[index],
+                "step": buckets.last_steps[index],
+                "time": time_of_us(buckets.last_times_unix_us[index]),
+                "value": buckets.lasts[index],
+                "count": count,
+                "min": buckets.mins[index],
+                "max": buckets.maxs[index],
+                "mean": buckets.means[index],
+            }
+        return
+    points = series.points
+    for step, time_us, value in zip(points.steps, points.times_unix_us, points.values, strict=True):
+        yield {
+            **head,
+            "first_step": step,
+            "step": step,
+            "time": time_of_us(time_us),
+            "value": value,
+            "count": 1,
+            "min": value,
+            "max": value,
+            "mean": value,
+        }
+
+
+def flat(
+    record: Mapping[str, Any], collections: Iterable[str] = ("params", "tags", "summary", "metrics")
+) -> dict[str, Any]:
+    """A record without nesting: `{"params": {"lr": 0.1}}` becomes `{"params.lr": 0.1}`."""
+    apart = set(collections)
+    row: dict[str, Any] = {}
+    for key, value in record.items():
+        if key in apart and isinstance(value, Mapping):
+            row.update({f"{key}.{inner}": content for inner, content in value.items()})
+        else:
+            row[key] = value
+    return row
+
+
+def selected(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """The asked columns of a flat row, in the asked order: fields, `params.lr`, or `params` for all of a kind.
+
+    Quotes around a key (`metrics."val/loss"`) are not part of the column's name.
+    """
+    found: dict[str, Any] = {}
+    for column in columns:
+        kind, dot, key = column.partition(".")
+        if not dot and column not in row:
+            found.update({name: value for name, value in row.items() if name.startswith(f"{column}.")})
+            continue
+        name = f"{kind}.{_unquoted(key)}" if dot else column
+        found[name] = row.get(name)
+    return found
+
+
+def _unquoted(key: str) -> str:
+    for quote in ('"', "`"):
+        if len(key) >= 2 and key.startswith(quote) and key.endswith(quote):
+            return key[1:-1].replace(quote * 2, quote)
+    return key
+
+
+def _stage(stage: experiment_pb2.LifecycleStage) -> str:
+    return _enum_name(experiment_pb2.LifecycleStage.Name(stage), "LIFECYCLE_STAGE_")
+
+
+def _enum_name(name: str, prefix: str) -> str:
+    short = name.removeprefix(prefix)
+    return "" if short == "UNSPECIFIED" else short

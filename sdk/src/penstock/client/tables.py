@@ -1,0 +1,155 @@
+"""Results as tables of Arrow, pandas or polars. None of these is imported before it is asked for.
+
+pandas and polars tables are made from Arrow ones, so that a column has the same type in all three.
+"""
+
+import importlib
+import json
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from penstock.api.tracking.v1 import metric_pb2
+from penstock.errors import MissingExtra
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+__all__ = ["Rows", "arrow_points", "arrow_points_schema", "arrow_table", "require", "to_pandas", "to_polars"]
+
+Item = TypeVar("Item")
+
+
+class Rows(list[Item], Generic[Item]):
+    """A list that can also be had as a table.
+
+    Args:
+        items: What it holds.
+        rows_of: The rows of the table that stand for one item.
+    """
+
+    def __init__(self, items: Iterable[Item], rows_of: Callable[[Item], Iterable[Mapping[str, Any]]]) -> None:
+        super().__init__(items)
+        self._rows_of = rows_of
+
+    def to_arrow(self) -> "pa.Table":
+        """An Arrow table. Raises `MissingExtra`."""
+        return arrow_table([row for item in self for row in self._rows_of(item)])
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A pandas data frame. Raises `MissingExtra`."""
+        return to_pandas(self.to_arrow())
+
+    def to_polars(self) -> "pl.DataFrame":
+        """A polars data frame. Raises `MissingExtra`."""
+        return to_polars(self.to_arrow())
+
+
+def require(module: str, extra: str) -> Any:
+    """Imports a module of an extra. Raises `MissingExtra`, which says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"This needs {module.partition('.')[0]}, which is not installed: pip install 'penstock[{extra}]'"
+        ) from error
+
+
+def arrow_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> "pa.Table":
+    """An Arrow table of rows.
+
+    A column whose values are of different kinds becomes the narrowest that holds all: whole numbers and fractions become
+    float64, everything else mixed becomes text.
+
+    Args:
+        rows: The rows. A key that a row lacks is null there.
+        columns: Columns that come first, in this order, even when no row has them.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    pa = require("pyarrow", "arrow")
+    names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
+    return pa.table({name: _arrow_column(pa, [row.get(name) for row in rows]) for name in names})
+
+
+def arrow_points_schema(by_rank: bool) -> "pa.Schema":
+    """The columns of points at full resolution: key, rank if ranks come apart, step, time, value."""
+    pa = require("pyarrow", "arrow")
+    rank = [pa.field("rank", pa.int32())] if by_rank else []
+    return pa.schema(
+        [
+            pa.field("key", pa.string()),
+            *rank,
+            pa.field("step", pa.int64()),
+            pa.field("time", pa.timestamp("us", tz="UTC")),
+            pa.field("value", pa.float64()),
+        ]
+    )
+
+
+def arrow_points(series: metric_pb2.MetricSeries, by_rank: bool) -> "pa.Table":
+    """The points of one series, in the columns of `arrow_points_schema`. Values stay bit-exact."""
+    pa = require("pyarrow", "arrow")
+    points = series.points
+    count = len(points.steps)
+
+    def numbers(typecode: str, values: Iterable[float], type_: Any) -> Any:
+        return pa.Array.from_buffers(type_, count, [None, pa.py_buffer(array(typecode, values))])
+
+    schema = arrow_points_schema(by_rank)
+    columns = [pa.repeat(pa.scalar(series.key, pa.string()), count)]
+    if by_rank:
+        columns.append(pa.repeat(pa.scalar(series.rank, pa.int32()), count))
+    columns += [
+        numbers("q", points.steps, schema.field("step").type),
+        numbers("q", points.times_unix_us, schema.field("time").type),
+        numbers("d", points.values, schema.field("value").type),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def to_pandas(table: "pa.Table") -> "pd.DataFrame":
+    """The same table for pandas. Raises `MissingExtra`."""
+    require("pandas", "pandas")
+    return table.to_pandas()
+
+
+def to_polars(table: "pa.Table") -> "pl.DataFrame":
+    """The same table for polars. Raises `MissingExtra`."""
+    return require("polars", "polars").from_arrow(table)
+
+
+def _arrow_column(pa: Any, values: list[Any]) -> Any:
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return pa.nulls(len(values))
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds == {int}:
+        return pa.array(values, pa.int64())
+    if kinds <= {int, float}:
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    if all(issubclass(kind, datetime) for kind in kinds):
+        return pa.array(values, pa.timestamp("us", tz="UTC"))
+    if kinds == {list}:
+        return pa.array(values) if all(_is_flat(value) for value in values) else _texts(pa, values)
+    return _texts(pa, values)
+
+
+def _is_flat(values: list[Any] | None) -> bool:
+    kinds = {type(value) for value in values or ()}
+    return kinds <= {str} or kinds <= {int}
+
+
+def _texts(pa: Any, values: list[Any]) -> Any:
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, default=str)
