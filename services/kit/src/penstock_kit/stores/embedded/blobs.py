@@ -12,9 +12,11 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from io import FileIO
 from itertools import islice
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from penstock_kit.stores.blobs import (
     KEY_BYTES_MAX,
@@ -31,6 +33,9 @@ __all__ = ["FilesystemBlobStore"]
 PIECE_BYTES_MAX = 1_048_576
 INCOMING_KEPT_S = 86_400  # an unfinished blob that nothing was added to for a day was left by a process that died
 RENAME_ATTEMPTS_MAX = 100  # deletions beside it may remove the empty folder as often
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _KEY_RE = re.compile(KEY_PATTERN)
 _INCOMING = ".incoming"
@@ -51,19 +56,16 @@ class FilesystemBlobStore:
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
         """See `BlobStore.put`."""
         path = self._path(key)
-        incoming = await asyncio.to_thread(self._new_incoming)
-        try:
-            with _full_named():
-                descriptor = await asyncio.to_thread(os.open, incoming, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                try:
-                    size = await _write_all(descriptor, chunks)
-                    await asyncio.to_thread(os.fsync, descriptor)
-                finally:
-                    os.close(descriptor)
-                await asyncio.to_thread(self._publish, incoming, path)
-        except BaseException:
-            incoming.unlink(missing_ok=True)
-            raise
+        with _full_named():
+            file = await _in_thread(self._open_incoming)
+            try:
+                with file:
+                    size = await _write_all(file, chunks)
+                    await _in_thread(os.fsync, file.fileno())
+                await _in_thread(self._publish, Path(file.name), path)
+            except BaseException:
+                await _in_thread(Path(file.name).unlink, missing_ok=True)
+                raise
         return BlobInfo(key, size)
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
@@ -72,35 +74,32 @@ class FilesystemBlobStore:
             raise ValueError(f"offset {offset} and length {length} must not be negative")
         path = self._path(key)
         try:
-            descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError):
+            file = await _in_thread(_open_at, path, offset)
+        except FileNotFoundError:
             raise BlobMissing(key) from None
-        try:
+        with file:
             remaining = length
             while remaining is None or remaining > 0:
                 wanted = PIECE_BYTES_MAX if remaining is None else min(PIECE_BYTES_MAX, remaining)
-                piece = await asyncio.to_thread(os.pread, descriptor, wanted, offset)
+                piece = await _in_thread(file.read, wanted)
                 if not piece:
                     return
-                offset += len(piece)
                 if remaining is not None:
                     remaining -= len(piece)
                 yield piece
-        finally:
-            os.close(descriptor)
 
     async def stat(self, key: str) -> BlobInfo:
         """See `BlobStore.stat`."""
         path = self._path(key)
         try:
-            status = await asyncio.to_thread(os.stat, path)
-        except (FileNotFoundError, NotADirectoryError):
+            status = await _in_thread(path.stat)
+        except FileNotFoundError:
             raise BlobMissing(key) from None
         return BlobInfo(key, status.st_size)
 
     async def delete(self, key: str) -> None:
         """See `BlobStore.delete`."""
-        await asyncio.to_thread(self._remove, self._path(key))
+        await _in_thread(self._remove, self._path(key))
 
     async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str | None = None) -> BlobPage:
         """See `BlobStore.list`. The cursor is the last key of the page."""
@@ -111,7 +110,7 @@ class FilesystemBlobStore:
             found = [*islice(self._walk(prefix, cursor or ""), limit + 1)]
             return BlobPage(found[:limit], found[limit - 1].key if len(found) > limit else None)
 
-        return await asyncio.to_thread(work)
+        return await _in_thread(work)
 
     async def close(self) -> None:
         """See `BlobStore.close`. There is nothing to release."""
@@ -121,7 +120,7 @@ class FilesystemBlobStore:
             raise KeyInvalid(f"{key[:100]!r} is not a key")
         return self._root / (key + _MARK)
 
-    def _new_incoming(self) -> Path:
+    def _open_incoming(self) -> FileIO:
         folder = self._root / _INCOMING
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._swept:
@@ -130,16 +129,16 @@ class FilesystemBlobStore:
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat().st_mtime < time.time() - INCOMING_KEPT_S:
                         Path(entry).unlink()
-        return folder / secrets.token_hex(16)
+        return FileIO(str(folder / secrets.token_hex(16)), "xb", opener=_open_private)
 
     def _publish(self, incoming: Path, path: Path) -> None:
         for attempt in range(RENAME_ATTEMPTS_MAX):
-            _make_folders(path.parent)
             try:
+                _make_folders(path.parent)
                 incoming.replace(path)
                 _sync_folder(path.parent)
-            except FileNotFoundError:
-                # A deletion beside us removed the folder while it was empty.
+            except (FileNotFoundError, FileExistsError):
+                # A deletion beside us removed a folder while it was empty.
                 if attempt + 1 == RENAME_ATTEMPTS_MAX:
                     raise
             else:
@@ -148,7 +147,7 @@ class FilesystemBlobStore:
     def _remove(self, path: Path) -> None:
         try:
             path.unlink()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
         _sync_folder(path.parent)
         for folder in path.parents:
@@ -166,12 +165,12 @@ class FilesystemBlobStore:
         while pending:
             name = pending.pop()
             if name and not name.endswith("/"):
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                with contextlib.suppress(FileNotFoundError):
                     yield BlobInfo(name, (self._root / (name + _MARK)).stat().st_size)
                 continue
             try:
                 entries = [*os.scandir(self._root / name)]
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 continue
             names: list[str] = []
             for entry in entries:
@@ -187,23 +186,45 @@ class FilesystemBlobStore:
             pending.extend(sorted(names, reverse=True))
 
 
-async def _write_all(descriptor: int, chunks: AsyncIterator[bytes]) -> int:
+async def _in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Runs a function in a thread, and also when cancelled waits for its end: the file it uses is closed after that."""
+    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **options))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        raise
+
+
+async def _write_all(file: FileIO, chunks: AsyncIterator[bytes]) -> int:
     size = 0
     waiting = bytearray()
     async for chunk in chunks:
         waiting += chunk
         if len(waiting) >= PIECE_BYTES_MAX:
-            await asyncio.to_thread(_write, descriptor, waiting)
+            await _in_thread(_write, file, waiting)
             size += len(waiting)
             waiting = bytearray()
-    await asyncio.to_thread(_write, descriptor, waiting)
+    await _in_thread(_write, file, waiting)
     return size + len(waiting)
 
 
-def _write(descriptor: int, data: bytearray) -> None:
+def _write(file: FileIO, data: bytearray) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[file.write(view) :]
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _open_at(path: Path, offset: int) -> FileIO:
+    file = FileIO(str(path))
+    file.seek(offset)
+    return file
 
 
 def _make_folders(folder: Path) -> None:

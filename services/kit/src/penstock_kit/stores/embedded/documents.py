@@ -338,7 +338,7 @@ def _shelf(connection: sqlite3.Connection, collection: str, partition: str) -> i
 
 def _apply(connection: sqlite3.Connection, indexes: _Indexes, partition: str, packed: _Packed) -> Document | None:
     operation = packed.operation
-    collection, id = operation.collection, operation.id  # noqa: A001 # the word of the port
+    collection, id = operation.collection, operation.id
     declared = indexes[collection].values()
     shelf = _shelf(connection, collection, partition)
     before = (

@@ -11,7 +11,6 @@ import errno
 import os
 import queue
 import sqlite3
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -37,6 +36,19 @@ READERS = 4  # threads, each with a connection of its own
 WRITES_PER_COMMIT_MAX = 4_096  # bounds how long the first of a group waits for the last
 CACHE_KIB = 8_192  # pages that the writer keeps in memory
 WAL_BYTES_MAX = 67_108_864  # the log is cut back to this after a checkpoint
+
+_MAGIC = b"SQLite format 3\0"
+_OF_ONE_WRITE = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_MISUSE,
+    }
+)
+"""Codes that say something of a statement, and nothing of the transaction it is in."""
 
 
 class StoreFileError(Exception):
@@ -201,8 +213,7 @@ class SqliteFile:
             if len(group) > 1 and _primary_code(error) == sqlite3.SQLITE_FULL:
                 # A large one may have taken the last page: each alone, so that only those suffer that do not fit.
                 return [outcome for write in group for outcome in self._commit([write])]
-            failure = _translated(self._path, error)
-            return [_Outcome(error=failure)] * len(group)
+            return [_Outcome(error=_translated(self._path, error)) for _ in group]
 
     def _commit_together(self, group: Sequence[_Write]) -> list[_Outcome]:
         connection = self._writer
@@ -213,8 +224,11 @@ class SqliteFile:
                 connection.execute("SAVEPOINT one")
                 try:
                     outcomes.append(_Outcome(value=write.work(connection)))
-                except sqlite3.Error:
-                    raise
+                except sqlite3.Error as error:
+                    if not connection.in_transaction or _primary_code(error) not in _OF_ONE_WRITE:
+                        raise
+                    connection.execute("ROLLBACK TO one")
+                    outcomes.append(_Outcome(error=_translated(self._path, error)))
                 except Exception as error:
                     connection.execute("ROLLBACK TO one")
                     outcomes.append(_Outcome(error=error))
@@ -251,10 +265,13 @@ def _settle(settled: Sequence[tuple[asyncio.Future[Any], _Outcome]]) -> None:
 def _prepare(path: Path, schema: Schema) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Created here, because SQLite gives -wal and -shm the mode of the file, and the umask could open it to others.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    if path.exists() and not path.is_file():
+        raise StoreFileDamaged(path, "is not a file.")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise StoreFileDamaged(path, "is not a regular file.")
+        # SQLite takes a very short file for an empty one, and would write over it.
+        if os.read(descriptor, len(_MAGIC)) not in (b"", _MAGIC):
+            raise StoreFileDamaged(path, "is not a SQLite database.")
     finally:
         os.close(descriptor)
     connection = sqlite3.connect(
