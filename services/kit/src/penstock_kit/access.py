@@ -200,7 +200,7 @@ class AccessGuard(Protocol):
     """Decides about each call. One per server."""
 
     def authenticate(self, bearer: str) -> Caller:
-        """Returns who holds an access token. Raises `Unauthenticated`; `Unavailable` if nothing is known about revocations."""
+        """Returns who holds an access token. Raises `Unauthenticated`; `Unavailable` if revocations are not known."""
         ...
 
     async def authorize(self, caller: Caller, permission: str, project: str | None) -> None:
@@ -289,5 +289,5 @@ def act_as(caller: Caller) -> None:
 
 
 def current_caller() -> Caller:
-    """Returns who makes the call that is being handled. Raises `LookupError` in a method for anybody, where nobody is known."""
+    """Returns who makes the call that is being handled. Raises `LookupError` in a method that asks for no token."""
     return _caller.get()

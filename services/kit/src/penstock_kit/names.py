@@ -53,7 +53,9 @@ class ExperimentName:
         """Reads a name. Raises `NameInvalid`."""
         match = _EXPERIMENT_RE.match(text)
         if match is None:
-            raise NameInvalid(f"{text!r} is not an experiment name: it should look like projects/my-project/experiments/7.")
+            raise NameInvalid(
+                f"{text!r} is not an experiment name: it should look like projects/my-project/experiments/7."
+            )
         return cls(match["project"], match["id"])
 
     @property
@@ -77,7 +79,9 @@ class RunName:
         """Reads a name. Raises `NameInvalid`."""
         match = _RUN_RE.match(text)
         if match is None:
-            raise NameInvalid(f"{text!r} is not a run name: it should look like projects/my-project/runs/<32 hex digits>.")
+            raise NameInvalid(
+                f"{text!r} is not a run name: it should look like projects/my-project/runs/<32 hex digits>."
+            )
         return cls(match["project"], match["id"])
 
     @property
