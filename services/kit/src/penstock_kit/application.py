@@ -7,9 +7,9 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from prometheus_client import start_http_server
 
@@ -71,8 +71,8 @@ class Running:
 
     Args:
         application: What is run. It is closed by `stop`, and by a `start` that fails.
-        guard: Decides about each call. Whoever made it starts and closes it. As long as it says that it is not `ready`, so does
-            the health of the services.
+        guard: Decides about each call. Whoever made it starts and closes it. As long as it says that it is not `ready`,
+            so does the health of the services.
         settings: Where it listens and what it takes.
         clock: The time.
         tracer: Where spans go.
@@ -176,7 +176,7 @@ def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> li
 
 
 @contextlib.contextmanager
-def _metrics_listener(address: str) -> Any:
+def _metrics_listener(address: str) -> Generator[None]:
     if not address:
         yield
         return

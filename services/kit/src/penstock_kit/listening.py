@@ -109,7 +109,7 @@ def listen(server: grpc.aio.Server, settings: ServerSettings) -> str:
         bound = 0
     if not bound:
         raise CannotListen(
-            f"Cannot listen on {settings.address}: another program has the port, or it is not an address here."
+            f"Cannot listen on {settings.address}: the port is taken, or it is no address of this machine."
         )
     return f"{host}:{bound}"
 

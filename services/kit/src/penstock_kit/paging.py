@@ -43,7 +43,7 @@ def seal(fingerprint: str, state: Any) -> str:
         fingerprint: Digest of the request without its page fields.
         state: Where to go on: None, bool, int (64 bit), float, str, bytes, and lists and dicts of these.
     """
-    packed = msgpack.packb([_FORMAT, _short(fingerprint), state], use_bin_type=True)
+    packed: Any = msgpack.packb([_FORMAT, _short(fingerprint), state], use_bin_type=True)
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
 
 from penstock_kit.access import AccessGuard, access_rule
 from penstock_kit.clock import Clock
@@ -44,7 +45,7 @@ def draining() -> asyncio.Event:
 
 
 class ServicerIncomplete(Exception):
-    """A servicer lacks a method of the contract, or has it in the wrong shape. A server with such a servicer does not start."""
+    """A servicer lacks a method, or has it in the wrong shape. A server with such a servicer does not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Codec:
     """Reads and writes the messages of one method in place of the generated classes.
 
     Attributes:
-        request_deserializer: bytes → request. Whatever it raises means that the bytes are malformed, a `PenstockError` says why.
+        request_deserializer: bytes → request. Whatever it raises means malformed bytes; a `PenstockError` also says why.
         response_serializer: response → bytes.
     """
 
@@ -77,7 +78,7 @@ class Mount:
     codecs: Mapping[str, Codec] = field(default_factory=dict)
 
 
-class _Health(health.aio.HealthServicer):
+class _Health(HealthServicer):
     """Health checks whose watchers let a server go: the library's own hold it until they leave."""
 
     def __init__(self, draining: asyncio.Event) -> None:
@@ -142,7 +143,7 @@ class Server:
         self._ready = dict.fromkeys(self._services, False)
         self._draining = asyncio.Event()
         self._address = ""
-        self._server: grpc.aio.Server | None = None
+        self._server: Any = None
         self._health = _Health(self._draining)
 
     @property
@@ -158,7 +159,7 @@ class Server:
 
     async def start(self) -> None:
         """Listens and takes calls. Health says NOT_SERVING until `set_ready`. Raises `SettingsError`, `CannotListen`."""
-        server = grpc.aio.server(options=transport_options(self._settings))
+        server: Any = grpc.aio.server(options=transport_options(self._settings))
         server.add_generic_rpc_handlers(
             tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in self._services.items())
         )

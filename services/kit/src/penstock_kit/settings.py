@@ -61,8 +61,12 @@ def _read(variable: str, text: str, hint: Any) -> Any:
             if text.lower() in _TRUE | _FALSE:
                 return text.lower() in _TRUE
             raise ValueError
-        if hint in (str, int, float):
-            return hint(text)
+        if hint is str:
+            return text
+        if hint is int:
+            return int(text)
+        if hint is float:
+            return float(text)
         if hint is Path:
             return Path(text).expanduser()
     except ValueError:

@@ -1,7 +1,7 @@
 """OpenTelemetry spans of RPCs, by the stable RPC conventions. Loaded only if an exporter is configured."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,7 +48,7 @@ class Tracer:
         self._tracer = provider.get_tracer("penstock")
 
     @contextmanager
-    def rpc(self, method: str, metadata: Sequence[tuple[str, Any]]) -> Iterator[RpcSpan]:
+    def rpc(self, method: str, metadata: Sequence[tuple[str, Any]]) -> Generator[RpcSpan]:
         """Opens the span of an RPC, below the one in its metadata (W3C trace context), current while it is open.
 
         Args:

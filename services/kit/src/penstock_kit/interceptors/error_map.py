@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import sqlite3
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf import any_pb2
@@ -76,7 +76,7 @@ class ErrorMap:
 
 def error_status(error: PenstockError) -> Any:
     """Returns the `google.rpc.Status` of an error: code, message, `ErrorInfo`, and `BadRequest` for a broken contract."""
-    details = [
+    details: list[Any] = [
         error_details_pb2.ErrorInfo(
             reason=error.reason,
             domain=ERROR_DOMAIN,
@@ -96,7 +96,8 @@ def error_status(error: PenstockError) -> Any:
                 ]
             )
         )
-    status = status_pb2.Status(code=error.code.value[0], message=_cut(error.message, _MESSAGE_CHARS_MAX))
+    code_number, _ = cast("tuple[int, str]", error.code.value)
+    status = status_pb2.Status(code=code_number, message=_cut(error.message, _MESSAGE_CHARS_MAX))
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
