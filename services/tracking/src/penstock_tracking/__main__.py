@@ -31,7 +31,7 @@ async def run(settings: TrackingSettings) -> None:
         clock=clock,
     )
     guard = RemoteGuard(settings.auth_address, settings.service_credential_file, clock)
-    await serve(application, guard, ServerSettings(address=settings.address), clock)
+    await serve(application, guard, ServerSettings(address=settings.address))
 
 
 def main() -> None:

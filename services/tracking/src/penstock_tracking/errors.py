@@ -1,6 +1,14 @@
 """What can go wrong in tracking, in its own words. `penstock_kit.errors` says which gRPC code each family becomes."""
 
-from penstock_kit.errors import Aborted, AlreadyExists, InvalidInput, LimitExceeded, NotFound, PreconditionFailed
+from penstock_kit.errors import (
+    Aborted,
+    AlreadyExists,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+)
 
 __all__ = [
     "BatchInvalid",
@@ -20,6 +28,7 @@ __all__ = [
     "RunExists",
     "RunNotFound",
     "SequenceGap",
+    "ServerStopping",
     "TooManyEntries",
     "TooManySeries",
     "WriterFenced",
@@ -120,6 +129,12 @@ class SequenceGap(PreconditionFailed):
     """A batch came before its predecessor. Metadata: `expected`."""
 
     reason = "SEQUENCE_GAP"
+
+
+class ServerStopping(Unavailable):
+    """The server is told to stop: another call finds another replica, or this one when it is back."""
+
+    reason = "SERVER_STOPPING"
 
 
 class WriterFenced(Aborted):

@@ -1,5 +1,6 @@
 """The use cases of tracking: what may happen to experiments and runs, and what is read of them. Knows nothing of gRPC."""
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -506,10 +507,14 @@ class TrackingService:
                         Points(points.steps[piece], points.times_us[piece], points.values[piece]),
                     )
 
-    async def watch(self, name: RunName, *, cursor: str, keys: Sequence[str], from_now: bool) -> RunWatch:
-        """Follows a run live. Raises `RunNotFound`, `CursorInvalid`."""
+    async def watch(
+        self, name: RunName, *, cursor: str, keys: Sequence[str], from_now: bool, stopping: asyncio.Event
+    ) -> RunWatch:
+        """Follows a run live, until `stopping` is set. Raises `RunNotFound`, `CursorInvalid`."""
         stored = await self._store.run(name.project, name.run_id)
-        return RunWatch(self._store, self._log, self._hot, stored, cursor=cursor, keys=keys, from_now=from_now)
+        return RunWatch(
+            self._store, self._log, self._hot, stored, stopping, cursor=cursor, keys=keys, from_now=from_now
+        )
 
 
 def _require_active(run: Run) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from penstock_kit import paging
 from penstock_kit.access import current_caller
 from penstock_kit.clock import Clock
 from penstock_kit.names import ExperimentName, ProjectName, RunName
+from penstock_kit.server import draining
 from penstock_tracking.convert import (
     RUN_FIELDS,
     experiment_to_proto,
@@ -28,7 +28,7 @@ from penstock_tracking.convert import (
     value_from_proto,
 )
 from penstock_tracking.domain import Experiment, Run, RunEdit, RunState, key_problem, value_problem
-from penstock_tracking.errors import BatchInvalid, FieldInvalid
+from penstock_tracking.errors import BatchInvalid, FieldInvalid, ServerStopping
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import Ack, WriterStream
 from penstock_tracking.search import RunIndex, RunQuery
@@ -229,14 +229,17 @@ class TrackingServicer:
             first.open.run, first.open.writer_id, first.open.epoch, first.open.rank, first.open.heartbeat_lease
         )
         _, stream = await self._streams.open(opening)
-        reading = asyncio.create_task(self._read(requests, opening, stream), name="metric-stream-reader")
+        tasks = [
+            asyncio.create_task(self._read(requests, opening, stream), name="metric-stream-reader"),
+            asyncio.create_task(_end_when_draining(stream, draining()), name="metric-stream-drain"),
+        ]
         try:
             async for ack in stream.acks():
                 yield _ack(ack)
         finally:
-            reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await reading
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._streams.close(stream)
 
     async def _read(self, requests: AsyncIterator[Any], opening: OpenWriterRequest, stream: WriterStream) -> None:
@@ -244,6 +247,8 @@ class TrackingServicer:
         closing = False
         try:
             async for request in requests:
+                if stream.ending:
+                    return
                 kind = request.WhichOneof("message")
                 if kind == "batch":
                     batch = request.batch
@@ -300,7 +305,9 @@ class TrackingServicer:
 
     async def WatchRun(self, request: Any, context: Any) -> AsyncIterator[Any]:
         name = RunName.parse(request.run)
-        watch = await self._service.watch(name, cursor=request.cursor, keys=request.keys, from_now=request.from_now)
+        watch = await self._service.watch(
+            name, cursor=request.cursor, keys=request.keys, from_now=request.from_now, stopping=draining()
+        )
         async for event in watch.events():
             message = metric_pb2.RunEvent(cursor=event.cursor)
             if isinstance(event, RunChanged):
@@ -312,6 +319,11 @@ class TrackingServicer:
             else:
                 message.heartbeat_time.FromMicroseconds(self._clock.now_us())
             yield pb.WatchRunResponse(event=message)
+
+
+async def _end_when_draining(stream: WriterStream, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    stream.fail(ServerStopping("The server is stopping. What it acknowledged is durable; send the rest again."))
 
 
 def _experiment(stored: Stored[Experiment]) -> Any:

@@ -91,6 +91,11 @@ class WriterStream:
         return self._lost
 
     @property
+    def ending(self) -> bool:
+        """Whether the stream ends with an error: nothing more is taken."""
+        return self._error is not None
+
+    @property
     def next_sequence(self) -> int:
         """The sequence of the batch that is expected now."""
         return self._sequence + 1

@@ -15,7 +15,7 @@ from penstock_kit.paging import PageTokenInvalid
 from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import MetricLog, WriterHead
 from penstock_tracking.domain import Run
-from penstock_tracking.errors import CursorInvalid
+from penstock_tracking.errors import CursorInvalid, ServerStopping
 from penstock_tracking.ingest.committer import run_topic
 from penstock_tracking.series.columns import Points, RunColumns
 from penstock_tracking.series.follower import LogFollower
@@ -82,6 +82,7 @@ class RunWatch:
     """Follows one run.
 
     Args:
+        stopping: Set when the server is told to stop; the watch then ends with `ServerStopping`.
         cursor: Where to resume; empty means from the first point.
         keys: Only these metrics; empty means all.
         from_now: With an empty cursor: skip the points that are there already.
@@ -96,6 +97,7 @@ class RunWatch:
         log: MetricLog,
         hot: HotStore,
         run: Stored[Run],
+        stopping: asyncio.Event,
         *,
         cursor: str = "",
         keys: Collection[str] = (),
@@ -105,6 +107,7 @@ class RunWatch:
         self._log = log
         self._hot = hot
         self._run = run
+        self._stopping = stopping
         self._cursor = _Cursor.opened(cursor, run.value)
         self._keys = frozenset(keys) or None
         self._skip_present = from_now and not cursor
@@ -136,6 +139,8 @@ class RunWatch:
                         yield RunChanged(stored, self._cursor.sealed(run))
                     if stored.value.over or not stored.value.active:
                         return
+                    if self._stopping.is_set():
+                        raise ServerStopping("The server is stopping: go on from the cursor.")
                     if loop.time() - last_told_s >= HEARTBEAT_INTERVAL_S:
                         last_told_s = loop.time()
                         yield Beat(self._cursor.sealed(run))
