@@ -1,0 +1,88 @@
+"""The empty project: code that works as it stands when pasted, for this server and this project."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import dash_mantine_components as dmc
+from dash import html
+
+from penstock.config import is_loopback
+from penstock_dashboard.components.icon import icon
+
+__all__ = ["copy_button", "empty_project", "server_address", "snippet"]
+
+
+def server_address(host: str | None, *, secure: bool, gateway_http: str) -> str:
+    """The address that the visitor's own machines can use: the one in the browser, else the configured one."""
+    if not host or any(c in host for c in "/\\\"'<> @"):
+        return gateway_http
+    scheme = "https" if secure or gateway_http.startswith("https://") else "http"
+    # Straight at the dashboard, without the gateway before it: clients need the gateway.
+    return f"{scheme}://{host}" if urlsplit(gateway_http).netloc else gateway_http
+
+
+def snippet(project: str, address: str) -> str:
+    """The code. A server on this machine is found without being told."""
+    lines = ["import math", ""]
+    if not is_loopback(address):
+        lines = [
+            "import math",
+            "import os",
+            "",
+            f'os.environ["PENSTOCK_URL"] = "{address}"',
+            'os.environ["PENSTOCK_TOKEN"] = "pst_..."  # penstock token create',
+            "",
+        ]
+    lines += [
+        "import penstock",
+        "",
+        f'with penstock.init(project="{project}", config={{"lr": 0.01}}) as run:',
+        "    for step in range(500):",
+        '        run.log({"train/loss": math.exp(-step / 120), "train/accuracy": 1 - math.exp(-step / 90)}, step=step)',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def copy_button(text: str, label: str = "Copy") -> dmc.CopyButton:
+    """A button that puts a text on the clipboard and says so."""
+    return dmc.CopyButton(
+        value=text,
+        children=label,
+        copiedChildren="Copied",
+        size="compact-sm",
+        color="gray",
+        copiedColor="teal",
+        timeout=1500,
+        buttonProps={"variant": "default"},
+    )
+
+
+def empty_project(project: str, address: str) -> html.Div:
+    """What a project without runs shows."""
+    code = snippet(project, address)
+    return html.Div(
+        className="empty",
+        children=[
+            html.Div(icon("compare", 30), className="message-icon"),
+            html.H2("Log your first run"),
+            html.P("Run this where your code runs. The run appears here as soon as its first point arrives."),
+            _block("Python", code),
+            html.Div(
+                className="empty-grid",
+                children=[
+                    _block("This server", f"{address}\n"),
+                    _block("Or watch real models train", "penstock demo\n"),
+                ],
+            ),
+        ],
+    )
+
+
+def _block(title: str, text: str) -> Any:
+    return html.Div(
+        className="code-block",
+        children=[
+            html.Div([html.Span(title), copy_button(text)], className="code-head"),
+            html.Pre(html.Code(text.rstrip("\n"))),
+        ],
+    )

@@ -1,0 +1,192 @@
+"""One run: its live charts, and what is known about it."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, State, dcc, html
+
+from penstock.api.tracking.v1 import experiment_pb2, run_pb2, tracking_service_pb2
+from penstock.client import AsyncClient
+from penstock_dashboard import formatting
+from penstock_dashboard.components import charts
+from penstock_dashboard.components.badges import state_badge
+from penstock_dashboard.components.icon import icon
+from penstock_dashboard.components.snippet import copy_button
+from penstock_dashboard.pages.context import Drawn, Visit, visitor_client
+from penstock_dashboard.session import Sessions
+
+__all__ = ["draw", "register"]
+
+RESERVED_TAG_PREFIX = "penstock."
+"""Tags that the SDK sets: what it found out about code and machine."""
+
+
+async def draw(client: AsyncClient, visit: Visit) -> Drawn:
+    """Draws the page."""
+    project, run_id = visit.parts["project"], visit.parts["run_id"]
+    response, keys = await asyncio.gather(
+        client.tracking.GetRun(tracking_service_pb2.GetRunRequest(name=f"projects/{project}/runs/{run_id}")),
+        charts.list_keys(client, project, [run_id]),
+    )
+    run = response.run
+    experiment = await client.tracking.GetExperiment(tracking_service_pb2.GetExperimentRequest(name=run.experiment))
+    title = run.display_name or run_id[:8]
+    charted = charts.ChartedRun(run_id, title, formatting.seconds(run.start_time))
+    content = html.Div(
+        className="page page-wide",
+        children=[
+            dcc.Store(id="run-context", data={"name": run.name, "experiment": experiment.experiment.display_name}),
+            html.Nav(
+                className="breadcrumb",
+                children=[dcc.Link("Runs", href=f"/projects/{project}"), icon("chevron-right", 14), html.Span(title)],
+                **{"aria-label": "Breadcrumb"},
+            ),
+            html.Div(
+                className="page-head",
+                children=[
+                    html.H1(title),
+                    html.Span(state_badge(run.state), id="run-state"),
+                    html.Div(className="spacer"),
+                    html.Span(
+                        [html.Code(run_id, className="run-id"), copy_button(run_id, "Copy id")], className="id-group"
+                    ),
+                ],
+            ),
+            html.Div(_facts(run, experiment.experiment, time.time()), id="run-facts", className="facts"),
+            html.Div(_failure(run), id="run-failure"),
+            dmc.Tabs(
+                id="run-tabs",
+                value="charts",
+                children=[
+                    dmc.TabsList(
+                        [
+                            dmc.TabsTab("Charts", value="charts"),
+                            dmc.TabsTab("Overview", value="overview"),
+                        ]
+                    ),
+                    dmc.TabsPanel(
+                        charts.charts(project, [charted], keys, live=_is_live(run), ranks=len(run.ranks)),
+                        value="charts",
+                    ),
+                    dmc.TabsPanel(html.Div(_overview(run), id="run-overview"), value="overview"),
+                ],
+            ),
+        ],
+    )
+    return Drawn(title, content, project)
+
+
+def register(app: Dash, sessions: Sessions) -> None:
+    """Adds the page's callbacks, and those of the charts."""
+    charts.register(app, sessions)
+
+    @app.callback(
+        Output("run-state", "children"),
+        Output("run-facts", "children"),
+        Output("run-failure", "children"),
+        Output("run-overview", "children"),
+        Output("charts-interval", "interval"),
+        Input("charts-tick", "data"),
+        State("run-context", "data"),
+        prevent_initial_call=True,
+    )
+    async def follow(_tick: int, context: dict[str, Any] | None) -> tuple[Any, ...]:
+        assert context is not None
+        response = await visitor_client(sessions).tracking.GetRun(
+            tracking_service_pb2.GetRunRequest(name=context["name"])
+        )
+        run = response.run
+        experiment = experiment_pb2.Experiment(display_name=context["experiment"])
+        return (
+            state_badge(run.state),
+            _facts(run, experiment, time.time()),
+            _failure(run),
+            _overview(run),
+            charts.LIVE_MS if _is_live(run) else charts.QUIET_MS,
+        )
+
+
+def _is_live(run: run_pb2.Run) -> bool:
+    return run.state == run_pb2.RUN_STATE_RUNNING
+
+
+def _facts(run: run_pb2.Run, experiment: experiment_pb2.Experiment, now_s: float) -> list[Any]:
+    facts = [
+        ("Experiment", experiment.display_name, None),
+        ("Started", formatting.relative_time(run.start_time, now_s=now_s), formatting.absolute_time(run.start_time)),
+        ("Duration", formatting.duration_between(run.start_time, run.end_time, now_s=now_s), None),
+        ("By", run.creator.removeprefix("users/"), None),
+    ]
+    if run.group:
+        facts.append(("Group", run.group, None))
+    if len(run.ranks) > 1:
+        facts.append(("Ranks", str(len(run.ranks)), None))
+    if run.forked_from:
+        facts.append(("Forked from", f"{run.forked_from.rpartition('/')[2][:8]} at step {run.fork_step:,}", None))
+    return [
+        html.Div([html.Span(name, className="fact-name"), html.Span(text or "–", title=tip)], className="fact")
+        for name, text, tip in facts
+    ]
+
+
+def _failure(run: run_pb2.Run) -> Any:
+    if not run.failure:
+        return None
+    return dmc.Alert(
+        title="Why it ended",
+        children=html.Pre(run.failure, className="failure"),
+        color="red",
+        variant="light",
+        icon=icon("alert"),
+        className="notice-strip",
+    )
+
+
+def _overview(run: run_pb2.Run) -> html.Div:
+    own = [(tag.key, tag.value) for tag in run.tags if not tag.key.startswith(RESERVED_TAG_PREFIX)]
+    found = [
+        (tag.key.removeprefix(RESERVED_TAG_PREFIX), tag.value)
+        for tag in run.tags
+        if tag.key.startswith(RESERVED_TAG_PREFIX)
+    ]
+    params = [(param.key, formatting.value(param.value)) for param in run.params]
+    summary = [(entry.key, formatting.value(entry.value)) for entry in run.summary]
+    notes = (
+        dcc.Markdown(run.notes, className="markdown", link_target="_blank")
+        if run.notes
+        else html.P("No notes.", className="quiet")
+    )
+    return html.Div(
+        className="overview",
+        children=[
+            html.Div(
+                [
+                    _table("Params", params, "No params were logged."),
+                    _table("Summary", summary, "The run set no summary."),
+                ],
+                className="overview-column",
+            ),
+            html.Div(
+                [
+                    html.Section([html.H2("Notes"), notes], className="card panel"),
+                    _table("Tags", own, "No tags."),
+                    *([_table("Code and machine", found, "")] if found else []),
+                ],
+                className="overview-column",
+            ),
+        ],
+    )
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]], nothing: str) -> html.Section:
+    body: Any = html.P(nothing, className="quiet")
+    if rows:
+        body = html.Table(
+            html.Tbody([html.Tr([html.Th(key, scope="row"), html.Td(text, title=text)]) for key, text in rows]),
+            className="key-values",
+        )
+    count = html.Span(str(len(rows)), className="section-count") if rows else None
+    return html.Section([html.H2([title, count]), body], className="card panel")
