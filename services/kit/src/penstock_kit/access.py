@@ -128,7 +128,7 @@ class Grants:
 
     def knows(self, caller: Caller, project: str | None) -> bool:
         """Whether there is anything here about this caller in this project: if not, it may be too new to be here."""
-        if project is None:
+        if project is None or (caller.projects and project not in caller.projects):
             return True
         if project not in self.projects:
             return False

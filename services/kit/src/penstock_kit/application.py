@@ -59,11 +59,15 @@ class Application:
 
 
 @runtime_checkable
-class _Feeding(Protocol):
-    """A guard that has to learn something before it can decide."""
+class _FollowingGuard(Protocol):
+    """A guard that follows something, and has to learn from it before it can decide."""
 
     @property
     def ready(self) -> bool: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Running:
@@ -71,8 +75,8 @@ class Running:
 
     Args:
         application: What is run. It is closed by `stop`, and by a `start` that fails.
-        guard: Decides about each call. Whoever made it starts and closes it. As long as it says that it is not `ready`,
-            so does the health of the services.
+        guard: Decides about each call. If it has `start`, `close` and `ready`, as `RemoteGuard` has, it is started and closed
+            here, and health says NOT_SERVING as long as it is not ready.
         settings: Where it listens and what it takes.
         clock: The time.
         tracer: Where spans go.
@@ -104,6 +108,8 @@ class Running:
         except BaseException:
             await self._application.close()
             raise
+        if isinstance(self._guard, _FollowingGuard):
+            await self._guard.start()
         await self._publish_readiness()
         self._tasks.append(asyncio.create_task(self._watch_readiness(), name="readiness"))
         for job in self._application.jobs:
@@ -118,15 +124,17 @@ class Running:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._tasks.clear()
+            if isinstance(self._guard, _FollowingGuard):
+                await self._guard.close()
             await self._application.close()
 
     async def _publish_readiness(self) -> None:
-        ready = self._guard.ready if isinstance(self._guard, _Feeding) else True
+        ready = self._guard.ready if isinstance(self._guard, _FollowingGuard) else True
         for service in self._server.services:
             await self._server.set_ready(service, ready)
 
     async def _watch_readiness(self) -> None:
-        while isinstance(self._guard, _Feeding):
+        while isinstance(self._guard, _FollowingGuard):
             await asyncio.sleep(_READINESS_POLL_S)
             await self._publish_readiness()
 

@@ -102,7 +102,7 @@ class Server:
 
     Args:
         mounts: What is served.
-        guard: Decides about each call. Whoever made it starts and closes it.
+        guard: Decides about each call.
         settings: Where it listens and what it takes.
         clock: For durations.
         tracer: Where spans go; None means that there are none.

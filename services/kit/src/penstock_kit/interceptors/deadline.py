@@ -31,8 +31,9 @@ class Deadline:
         if call.method.kind is not MethodKind.UNARY or call.context.time_remaining() is not None:
             await proceed(call)
             return
+        limit = asyncio.timeout(self._default_s)
         try:
-            async with asyncio.timeout(self._default_s) as limit:
+            async with limit:
                 await proceed(call)
         except TimeoutError:
             if not limit.expired():
