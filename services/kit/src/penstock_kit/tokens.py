@@ -258,7 +258,7 @@ class RemoteGuard:
                 problem = "the stream ended"
             except grpc.aio.AioRpcError as error:
                 problem = f"{error.code().name}: {error.details()}"
-            except (OSError, TimeoutError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 problem = repr(error)
             except Exception:
                 _log.exception("Following the access feed failed")
@@ -285,13 +285,16 @@ class RemoteGuard:
                 auth_service_pb2.WatchGrantsRequest(),
                 metadata=(("authorization", f"Bearer {exchanged.access_token}"),),
             )
+            messages = aiter(feed)
             try:
+                self._take_snapshot(await self._next(messages))
                 while True:
-                    async with asyncio.timeout(_FEED_SILENCE_S_MAX):
-                        message = await feed.read()
-                    if message is grpc.aio.EOF:
-                        return
-                    self._take(message)
+                    message = await self._next(messages)
+                    if message.snapshot:
+                        self._take_snapshot(message)
+                    self._confirmed_s = self._clock.monotonic_s()
+            except StopAsyncIteration:
+                return
             finally:
                 self._stub = None
                 feed.cancel()
@@ -317,16 +320,20 @@ class RemoteGuard:
                     await self._fetch_keys(self._stub)
         return self._keys_fetched_s >= asked_s
 
-    def _take(self, message: Any) -> None:
-        if message.snapshot:
-            self._grants = Grants(
-                roles={(grant.name.split("/")[1], grant.principal): Role(grant.role) for grant in message.grants},
-                projects=frozenset(ProjectName.parse(name).project for name in message.projects),
-                owners=frozenset(message.owners),
-                revoked_tokens=frozenset(message.revoked_tokens),
-            )
-            self._changed.set()
-            self._changed = asyncio.Event()
-        elif self._confirmed_s == float("-inf"):
+    @staticmethod
+    async def _next(messages: Any) -> Any:
+        async with asyncio.timeout(_FEED_SILENCE_S_MAX):
+            return await anext(messages)
+
+    def _take_snapshot(self, message: Any) -> None:
+        if not message.snapshot:
             raise ValueError("the access feed began without a snapshot")
+        self._grants = Grants(
+            roles={(grant.name.split("/")[1], grant.principal): Role(grant.role) for grant in message.grants},
+            projects=frozenset(ProjectName.parse(name).project for name in message.projects),
+            owners=frozenset(message.owners),
+            revoked_tokens=frozenset(message.revoked_tokens),
+        )
         self._confirmed_s = self._clock.monotonic_s()
+        self._changed.set()
+        self._changed = asyncio.Event()
