@@ -1,0 +1,179 @@
+"""One training run of the demo, in a process of its own: `python -m penstock_local.demo_worker PLAN`.
+
+PLAN is a `WorkerPlan` as JSON. The process really trains, streams its metrics like any training script, and reports to the
+process that started it in JSON lines on standard output, one `{"event": ...}` each:
+
+- `epoch`: `epoch` (from 1), `validation_accuracy`, `validation_loss`. After each epoch.
+- `finished`: `run`, `points_logged`, `points_durable`, `dropped`. Last, when the metrics are on the server.
+- `failed`: `message`. Last, instead.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TextIO
+
+import penstock
+
+__all__ = ["WorkerPlan", "main"]
+
+BATCH_SIZE = 64
+NOISE = 0.15  # standard deviation of what is added to each pixel, which is from 0 to 1
+VALIDATION_SHARE = 0.25
+CLASSES = 10
+SIDE = 8  # pixels of an image, in each direction
+
+Report = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What one worker trains.
+
+    Attributes:
+        project: The id of the project to log to.
+        experiment: The name of the experiment.
+        name: The name of the run.
+        model: `mlp` (a multi-layer perceptron) or `linear` (logistic regression by stochastic gradient descent).
+        hidden: Units of the hidden layers of an `mlp`.
+        solver: Of an `mlp`.
+        learning_rate: Of the solver, constant.
+        seed: Of everything random.
+        epochs: How often the metrics are logged.
+        passes: How often an epoch goes through the training images, each time with other noise.
+    """
+
+    project: str
+    experiment: str
+    name: str
+    model: Literal["mlp", "linear"]
+    hidden: tuple[int, ...]
+    solver: Literal["adam", "sgd"]
+    learning_rate: float
+    seed: int
+    epochs: int
+    passes: int
+
+    def to_json(self) -> str:
+        """Returns the plan for the command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "WorkerPlan":
+        """Reads what `to_json` returned."""
+        fields: dict[str, Any] = json.loads(text)
+        fields["hidden"] = tuple(fields["hidden"])
+        return cls(**fields)
+
+
+def main() -> int:
+    """Trains what the command line says. Returns the exit status."""
+    plan = WorkerPlan.from_json(sys.argv[1])
+    # Whatever a library prints must not get between the reports.
+    reports, sys.stdout = sys.stdout, sys.stderr
+
+    def report(event: str, **fields: Any) -> None:
+        _write_line(reports, {"event": event, **fields})
+
+    try:
+        train(plan, report)
+    except penstock.PenstockError as error:
+        report("failed", message=str(error))
+        return 1
+    except BrokenPipeError:
+        return 1  # the demo was killed: nobody waits for this run any more
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def train(plan: WorkerPlan, report: Report) -> None:
+    """Trains a model on the digits that come with scikit-learn, and logs loss and accuracy after each epoch.
+
+    The images are shifted and made noisy anew in each pass, so that there is something to learn for many epochs; loss and
+    accuracy are those of the clean ones. Raises `penstock.PenstockError`.
+    """
+    # Only here, because these imports take seconds, and the process that starts the workers needs none of them.
+    import numpy as np
+    from sklearn.datasets import load_digits
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import train_test_split
+
+    digits: Any = load_digits()  # a Bunch, whose attributes are not typed
+    train_x, validation_x, train_y, validation_y = train_test_split(
+        digits.data / 16, digits.target, test_size=VALIDATION_SHARE, random_state=0, stratify=digits.target
+    )
+    classes = np.arange(CLASSES)
+    random = np.random.default_rng(plan.seed)
+    model = _model(plan)
+
+    with penstock.init(
+        project=plan.project,
+        experiment=plan.experiment,
+        name=plan.name,
+        group=plan.name.rsplit("/", 1)[0],
+        config=_config(plan),
+    ) as run:
+        for epoch in range(1, plan.epochs + 1):
+            for _ in range(plan.passes):
+                order = random.permutation(len(train_x))
+                for start in range(0, len(order), BATCH_SIZE):
+                    batch = order[start : start + BATCH_SIZE]
+                    images = train_x[batch].reshape(-1, SIDE, SIDE)
+                    images = np.roll(images, random.integers(-1, 2, size=2), axis=(1, 2))
+                    images = images + random.normal(0, NOISE, images.shape)
+                    model.partial_fit(images.reshape(len(batch), -1), train_y[batch], classes=classes)
+            metrics: dict[str, float] = {}
+            for part, x, y in (("train", train_x, train_y), ("validation", validation_x, validation_y)):
+                probabilities = model.predict_proba(x)
+                metrics[f"{part}/loss"] = float(log_loss(y, probabilities, labels=classes))
+                metrics[f"{part}/accuracy"] = float((probabilities.argmax(axis=1) == y).mean())
+            run.log(metrics, step=epoch)
+            report(
+                "epoch",
+                epoch=epoch,
+                validation_accuracy=metrics["validation/accuracy"],
+                validation_loss=metrics["validation/loss"],
+            )
+        receipt = run.finish()
+    report(
+        "finished",
+        run=receipt.run,
+        points_logged=receipt.points_logged,
+        points_durable=receipt.points_durable,
+        dropped=receipt.dropped,
+    )
+
+
+def _model(plan: WorkerPlan) -> Any:
+    if plan.model == "linear":
+        from sklearn.linear_model import SGDClassifier
+
+        return SGDClassifier(loss="log_loss", learning_rate="constant", eta0=plan.learning_rate, random_state=plan.seed)
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(plan.hidden, solver=plan.solver, learning_rate_init=plan.learning_rate, random_state=plan.seed)
+
+
+def _config(plan: WorkerPlan) -> dict[str, Any]:
+    return {
+        "model": plan.model,
+        "hidden": list(plan.hidden),
+        "solver": plan.solver,
+        "learning_rate": plan.learning_rate,
+        "batch_size": BATCH_SIZE,
+        "noise": NOISE,
+        "seed": plan.seed,
+        "epochs": plan.epochs,
+        "passes_per_epoch": plan.passes,
+    }
+
+
+def _write_line(stream: TextIO, fields: dict[str, Any]) -> None:
+    stream.write(json.dumps(fields) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
