@@ -9,6 +9,7 @@ from penstock.api.auth.v1 import auth_service_pb2
 from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2
 
 __all__ = [
+    "column_name",
     "experiment_record",
     "flat",
     "key_record",
@@ -188,27 +189,24 @@ def flat(
     return row
 
 
-def selected(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
-    """The asked columns of a flat row, in the asked order: fields, `params.lr`, or `params` for all of a kind.
-
-    Quotes around a key (`metrics."val/loss"`) are not part of the column's name.
-    """
-    found: dict[str, Any] = {}
-    for column in columns:
-        kind, dot, key = column.partition(".")
-        if not dot and column not in row:
-            found.update({name: value for name, value in row.items() if name.startswith(f"{column}.")})
-            continue
-        name = f"{kind}.{_unquoted(key)}" if dot else column
-        found[name] = row.get(name)
-    return found
-
-
-def _unquoted(key: str) -> str:
+def column_name(column: str) -> str:
+    """A column as the contract names it: `metrics."val/loss"`, as a filter writes it, is the column `metrics.val/loss`."""
+    kind, dot, key = column.partition(".")
     for quote in ('"', "`"):
         if len(key) >= 2 and key.startswith(quote) and key.endswith(quote):
-            return key[1:-1].replace(quote * 2, quote)
-    return key
+            return f"{kind}{dot}{key[1:-1].replace(quote * 2, quote)}"
+    return column
+
+
+def selected(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """The asked columns of a flat row, in the asked order: fields, `params.lr`, or `params` for all of a kind."""
+    found: dict[str, Any] = {}
+    for column in columns:
+        if "." not in column and column not in row:
+            found.update({name: value for name, value in row.items() if name.startswith(f"{column}.")})
+        else:
+            found[column] = row.get(column)
+    return found
 
 
 def _stage(stage: experiment_pb2.LifecycleStage) -> str:

@@ -212,7 +212,7 @@ class AsyncClient:
             and the name.
         """
         parent = project_name(project)
-        wanted = list(columns)
+        wanted = [records.column_name(column) for column in columns]
 
         async def fetch(page_size: int, page_token: str) -> tuple[Sequence[run_pb2.Run], str]:
             response = await self.tracking.SearchRuns(

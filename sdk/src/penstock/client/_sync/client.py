@@ -213,7 +213,7 @@ class Client:
             and the name.
         """
         parent = project_name(project)
-        wanted = list(columns)
+        wanted = [records.column_name(column) for column in columns]
 
         def fetch(page_size: int, page_token: str) -> tuple[Sequence[run_pb2.Run], str]:
             response = self.tracking.SearchRuns(

@@ -1,0 +1,349 @@
+"""Commands about runs: `run list`, `run show`, `run tail`, `run export`."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from penstock.cli.output import (
+    JsonOption,
+    ago,
+    console,
+    duration,
+    hint,
+    iso,
+    pairs,
+    print_json,
+    print_table,
+    say,
+)
+from penstock.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from penstock.api.tracking.v1 import metric_pb2
+    from penstock.client import Client
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Find, show, follow and export runs.")
+
+LIST_LIMIT = 20
+"""Runs that `run list` shows unless told otherwise."""
+ID_CHARS_MIN = 4
+"""Fewest characters of an id that stand for a run."""
+LIST_COLUMNS = ("display_name", "state", "start_time", "end_time")
+"""Columns that `run list` shows unless told otherwise."""
+STATE_STYLES = {"RUNNING": "cyan", "FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "CRASHED": "red"}
+
+_ID_START = re.compile(r"[0-9a-f]+\Z")
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="projects/PROJECT/runs/ID, or the id, or its beginning if no other run's begins so."
+    ),
+]
+ProjectOption = Annotated[
+    str,
+    typer.Option("--project", "-p", envvar="PENSTOCK_PROJECT", help="The project. Not needed with a full name."),
+]
+
+
+@app.command("list")
+def list_runs(
+    project: ProjectOption = "default",
+    filter: Annotated[str, typer.Option("--filter", "-f", help="Which runs: a search expression.")] = "",
+    order_by: Annotated[str, typer.Option("--order-by", help="The order, such as 'metrics.loss asc'.")] = "",
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns", "-c", help="What to show, with commas: display_name, state, params.lr, metrics.loss, ..."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs at most.")] = LIST_LIMIT,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Also those in the bin.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the runs of a project, newest first unless told otherwise. With --json, one document per line.
+
+    \b
+    Examples:
+      penstock run list -p digits
+      penstock run list -p digits -f 'metrics."val/loss" < 0.5'
+      penstock run list -p digits --columns state,params.lr,metrics.loss
+    """
+    from penstock.client import Client
+    from penstock.client.records import column_name, flat, run_record
+
+    wanted = [column_name(c.strip()) for c in columns.split(",") if c.strip()] if columns is not None else []
+    # With --json, everything unless columns are named; for people, what fits a terminal.
+    asked = wanted or ([] if json else list(LIST_COLUMNS))
+    with Client() as client:
+        found = client.runs(project, filter=filter, order_by=order_by, columns=asked, show_deleted=deleted, limit=limit)
+        if json:
+            for run in found:
+                record = run_record(run)
+                print_json(_only(record, wanted) if wanted else record)
+            return
+        records = [run_record(run) for run in found]
+    if not records:
+        if filter:
+            hint(f"No run of {project} matches. Without --filter, all are listed.")
+        else:
+            hint(f'No run in {project} yet. Log one: penstock.init(project="{project.removeprefix("projects/")}").')
+        return
+    if not wanted:
+        _print_runs(records)
+    else:
+        from penstock.client.records import selected
+
+        rows = [selected(flat(record), wanted) for record in records]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        ids = [_short_id(record["name"]) for record in records]
+        numbers = [name for name in names if all(isinstance(row.get(name), int | float | None) for row in rows)]
+        table = [(run_id, *(row.get(name) for name in names)) for run_id, row in zip(ids, rows, strict=True)]
+        print_table(["RUN", *names], table, numbers=numbers)
+    if len(records) == limit:
+        hint(f"The first {limit}. More with --limit.")
+
+
+@app.command()
+def show(run: RunArgument, project: ProjectOption = "default", json: JsonOption = False) -> None:
+    """Show one run: its state, params, tags, summary and the latest value of each metric.
+
+    \b
+    Examples:
+      penstock run show 3f2a -p digits
+      penstock run show projects/digits/runs/3f2a61c09b5d4e7f8a9b0c1d2e3f4a5b --json
+    """
+    from penstock.client import Client
+    from penstock.client.records import latest_record, run_record
+
+    with Client() as client:
+        found = client.run(_run_name(client, run, project))
+        record = run_record(found)
+        metrics = [latest_record(metric) for metric in found.latest_metrics]
+    if json:
+        print_json({**record, "metrics": {metric.pop("key"): metric for metric in metrics}})
+        return
+    _print_run(record)
+    if metrics:
+        say("")
+        print_table(
+            ["METRIC", "LATEST", "STEP", "MIN", "MAX", "POINTS"],
+            [[metric[name] for name in ("key", "value", "step", "min", "max", "points")] for metric in metrics],
+            numbers=["LATEST", "STEP", "MIN", "MAX", "POINTS"],
+        )
+    elif record["state"] == "RUNNING":
+        hint("No metrics yet. Follow it with `penstock run tail`.")
+
+
+@app.command()
+def tail(
+    run: RunArgument,
+    project: ProjectOption = "default",
+    key: Annotated[list[str] | None, typer.Option("--key", "-k", help="Only this metric; repeat for more.")] = None,
+    from_now: Annotated[bool, typer.Option("--from-now", help="Skip what is there already.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Follow a run live, point by point, until it is over. With --json, one document per point or change of state.
+
+    \b
+    Examples:
+      penstock run tail 3f2a -p digits --key val/loss
+      penstock run tail 3f2a -p digits --json | jq .value
+    """
+    from penstock.client import Client
+    from penstock.client.records import run_record
+
+    state = ""
+    with Client() as client:
+        for event in client.watch(_run_name(client, run, project), keys=key or (), from_now=from_now):
+            if event.HasField("run"):
+                record = run_record(event.run)
+                if record["state"] != state:
+                    state = record["state"]
+                    _print_state(record, json)
+            elif event.HasField("points"):
+                _print_points(event.points, json)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The file: .parquet, .arrow, .csv, .json or .jsonl; - is standard output."),
+    ],
+    project: ProjectOption = "default",
+    key: Annotated[list[str] | None, typer.Option("--key", "-k", help="Only this metric; repeat for more.")] = None,
+    by_rank: Annotated[bool, typer.Option("--by-rank", help="Tell the ranks of a distributed run apart.")] = False,
+    format: Annotated[
+        str | None, typer.Option("--format", help="The format, where the file's ending does not say it.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write every point of a run to a file, at full resolution.
+
+    Columns: key, rank (with --by-rank), step, time, value. Parquet and Arrow need pyarrow; CSV and JSON need nothing.
+
+    \b
+    Examples:
+      penstock run export 3f2a -p digits -o points.parquet
+      penstock run export 3f2a -p digits -o - --format csv --key val/loss
+    """
+    from penstock.cli.export import STDOUT, format_of, write_points
+    from penstock.client import Client
+
+    format_name = format_of(output, format)
+    if output == STDOUT and json:
+        raise InvalidInput("With -o - the points are on standard output: leave --json away.")
+    if output != STDOUT and output.exists() and not force:
+        raise InvalidInput(f"{output} exists. Replace it with --force.")
+    if output != STDOUT and not output.absolute().parent.is_dir():
+        raise InvalidInput(f"The folder {output.absolute().parent} does not exist.")
+    with Client() as client:
+        name = _run_name(client, run, project)
+        total = sum(metric.points for metric in client.latest(name, keys=key or ()))
+        pieces = client.history(name, keys=key or (), by_rank=by_rank)
+        count = write_points(_with_progress(pieces, total, not json), output, format_name, by_rank=by_rank)
+    if json:
+        print_json({"run": name, "file": str(output), "format": format_name, "points": count})
+    elif output != STDOUT:
+        say(f"Wrote {count:,} points to {output}.")
+
+
+def _with_progress(
+    pieces: "Iterable[metric_pb2.MetricSeries]", total: int, wanted: bool
+) -> "Iterator[metric_pb2.MetricSeries]":
+    if not (wanted and sys.stderr.isatty()):
+        yield from pieces
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown = (TextColumn("Exporting"), BarColumn(), MofNCompleteColumn(), TextColumn("points"), TimeRemainingColumn())
+    with Progress(*shown, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("export", total=total)
+        for piece in pieces:
+            yield piece
+            progress.advance(task, len(piece.points.steps))
+
+
+def _run_name(client: "Client", text: str, project: str) -> str:
+    """The full name of a run, given by name, id or the beginning of the id. Raises `NotFound`, `InvalidInput`."""
+    from penstock.client.names import project_name, run_name
+
+    parent = project_name(project)
+    beginning = text.lower()
+    whole = "/" in text or len(text) == 32
+    if whole or not _ID_START.match(beginning) or len(beginning) < ID_CHARS_MIN:
+        return run_name(text, parent)
+    found = [
+        run.name
+        for run in client.runs(
+            parent, filter=f"run_id LIKE '{beginning}%'", columns=["display_name"], show_deleted=True, limit=2
+        )
+    ]
+    if not found:
+        raise NotFound(f"No run of {parent} has an id that begins with {beginning}.", reason="RUN_NOT_FOUND")
+    if len(found) > 1:
+        raise InvalidInput(f"Several runs of {parent} have ids that begin with {beginning}: give more of it.")
+    return found[0]
+
+
+def _only(record: dict[str, Any], columns: list[str]) -> dict[str, Any]:
+    """The asked part of a nested record, and the name."""
+    kept: dict[str, Any] = {"name": record["name"]}
+    for column in columns:
+        kind, dot, key = column.partition(".")
+        if dot and isinstance(record.get(kind), dict):
+            kept.setdefault(kind, {})[key] = record[kind].get(key)
+        elif column in record:
+            kept[column] = record[column]
+    return kept
+
+
+def _print_runs(records: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from penstock.cli.output import cell
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in ("RUN", "NAME", "STATE", "STARTED", "DURATION"):
+        table.add_column(column, no_wrap=column != "NAME")
+    for record in records:
+        state = record["state"]
+        table.add_row(
+            Text(_short_id(record["name"])),
+            Text(cell(record["display_name"])),
+            Text(state.lower(), style=STATE_STYLES.get(state, "")),
+            Text(ago(record["start_time"])),
+            Text(_elapsed(record)),
+        )
+    console().print(table)
+
+
+def _print_run(record: dict[str, Any]) -> None:
+    facts = {
+        "name": record["name"],
+        "display name": record["display_name"],
+        "state": record["state"].lower() + (" (in the bin)" if record["lifecycle_stage"] == "DELETED" else ""),
+        "failure": record["failure"],
+        "experiment": record["experiment"].rpartition("/")[2],
+        "started": record["start_time"],
+        "duration": _elapsed(record),
+        "creator": record["creator"],
+        "group": record["group"],
+        "forked from": f"{record['forked_from']} at step {record['fork_step']}" if record["forked_from"] else "",
+        "ranks": len(record["ranks"]) if len(record["ranks"]) > 1 else None,
+        "notes": record["notes"],
+    }
+    pairs({name: value for name, value in facts.items() if value not in ("", None)})
+    for kind in ("params", "tags", "summary"):
+        if record[kind]:
+            say("")
+            pairs(record[kind], title=kind.capitalize())
+
+
+def _print_state(record: dict[str, Any], json: bool) -> None:
+    if json:
+        print_json({"run": record["name"], "state": record["state"]})
+        return
+    failure = f": {record['failure']}" if record["failure"] else ""
+    hint(f"{record['display_name'] or record['name']} is {record['state'].lower()}{failure}")
+
+
+def _print_points(series: "metric_pb2.MetricSeries", json: bool) -> None:
+    from penstock.client.records import series_rows
+
+    for row in series_rows(series):
+        time = row["time"]
+        if json:
+            point = {"key": row["key"], "step": row["step"], "time": time, "value": row["value"]}
+            print_json(point if row["rank"] is None else {**point, "rank": row["rank"]})
+        else:
+            clock = time.astimezone().strftime("%H:%M:%S") if isinstance(time, datetime) else iso(datetime.now(UTC))
+            sys.stdout.write(f"{clock}  step {row['step']:<8} {_plain(row['key'])} = {row['value']:.6g}\n")
+    sys.stdout.flush()
+
+
+def _plain(text: str) -> str:
+    # What somebody logged must not be able to steer a terminal.
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _elapsed(record: dict[str, Any]) -> str:
+    start = record["start_time"]
+    end = record["end_time"] or (datetime.now(UTC) if record["state"] == "RUNNING" else None)
+    return duration((end - start).total_seconds()) if start and end else ""
+
+
+def _short_id(name: str) -> str:
+    return name.rpartition("/")[2][:12]
