@@ -31,7 +31,11 @@ async def run(settings: TrackingSettings) -> None:
         clock=clock,
     )
     guard = RemoteGuard(settings.auth_address, settings.service_credential_file, clock)
-    await serve(application, guard, ServerSettings(address=settings.address))
+    await guard.start()
+    try:
+        await serve(application, guard, ServerSettings(address=settings.address))
+    finally:
+        await guard.close()
 
 
 def main() -> None:
