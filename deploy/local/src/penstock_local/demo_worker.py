@@ -10,13 +10,13 @@ process that started it in JSON lines on standard output, one `{"event": ...}` e
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, Self, TextIO
 
 import penstock
 
-__all__ = ["WorkerPlan", "main"]
+__all__ = ["WorkerPlan", "epochs_of", "main", "train"]
 
 BATCH_SIZE = 64
 NOISE = 0.15  # standard deviation of what is added to each pixel, which is from 0 to 1
@@ -60,7 +60,7 @@ class WorkerPlan:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "WorkerPlan":
+    def from_json(cls, text: str) -> Self:
         """Reads what `to_json` returned."""
         fields: dict[str, Any] = json.loads(text)
         fields["hidden"] = tuple(fields["hidden"])
@@ -85,50 +85,23 @@ def main() -> int:
         return 1  # the demo was killed: nobody waits for this run any more
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        report("failed", message=f"{type(error).__name__}: {error}")
+        return 1
     return 0
 
 
 def train(plan: WorkerPlan, report: Report) -> None:
-    """Trains a model on the digits that come with scikit-learn, and logs loss and accuracy after each epoch.
-
-    The images are shifted and made noisy anew in each pass, so that there is something to learn for many epochs; loss and
-    accuracy are those of the clean ones. Raises `penstock.PenstockError`.
-    """
-    # Only here, because these imports take seconds, and the process that starts the workers needs none of them.
-    import numpy as np
-    from sklearn.datasets import load_digits
-    from sklearn.metrics import log_loss
-    from sklearn.model_selection import train_test_split
-
-    digits: Any = load_digits()  # a Bunch, whose attributes are not typed
-    train_x, validation_x, train_y, validation_y = train_test_split(
-        digits.data / 16, digits.target, test_size=VALIDATION_SHARE, random_state=0, stratify=digits.target
-    )
-    classes = np.arange(CLASSES)
-    random = np.random.default_rng(plan.seed)
-    model = _model(plan)
-
-    with penstock.init(
+    """Logs the training of a model as a run, and reports how it goes. Raises `penstock.PenstockError`."""
+    run = penstock.init(
         project=plan.project,
         experiment=plan.experiment,
         name=plan.name,
         group=plan.name.rsplit("/", 1)[0],
         config=_config(plan),
-    ) as run:
-        for epoch in range(1, plan.epochs + 1):
-            for _ in range(plan.passes):
-                order = random.permutation(len(train_x))
-                for start in range(0, len(order), BATCH_SIZE):
-                    batch = order[start : start + BATCH_SIZE]
-                    images = train_x[batch].reshape(-1, SIDE, SIDE)
-                    images = np.roll(images, random.integers(-1, 2, size=2), axis=(1, 2))
-                    images = images + random.normal(0, NOISE, images.shape)
-                    model.partial_fit(images.reshape(len(batch), -1), train_y[batch], classes=classes)
-            metrics: dict[str, float] = {}
-            for part, x, y in (("train", train_x, train_y), ("validation", validation_x, validation_y)):
-                probabilities = model.predict_proba(x)
-                metrics[f"{part}/loss"] = float(log_loss(y, probabilities, labels=classes))
-                metrics[f"{part}/accuracy"] = float((probabilities.argmax(axis=1) == y).mean())
+    )
+    with run:
+        for epoch, metrics in enumerate(epochs_of(plan), start=1):
             run.log(metrics, step=epoch)
             report(
                 "epoch",
@@ -144,6 +117,43 @@ def train(plan: WorkerPlan, report: Report) -> None:
         points_durable=receipt.points_durable,
         dropped=receipt.dropped,
     )
+
+
+def epochs_of(plan: WorkerPlan) -> Iterator[dict[str, float]]:
+    """Trains a model on the digits that come with scikit-learn, and yields loss and accuracy after each epoch.
+
+    The images are shifted and made noisy anew in each pass, so that there is something to learn for many epochs; loss and
+    accuracy are those of the clean ones.
+    """
+    # Only here, because these imports take seconds: the process that starts the workers needs none of them, and a worker
+    # opens its run first.
+    import numpy as np
+    from sklearn.datasets import load_digits
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import train_test_split
+
+    digits: Any = load_digits()  # a Bunch, whose attributes are not typed
+    train_x, validation_x, train_y, validation_y = train_test_split(
+        digits.data / 16, digits.target, test_size=VALIDATION_SHARE, random_state=0, stratify=digits.target
+    )
+    classes = np.arange(CLASSES)
+    random = np.random.default_rng(plan.seed)
+    model = _model(plan)
+    for _ in range(plan.epochs):
+        for _ in range(plan.passes):
+            order = random.permutation(len(train_x))
+            for start in range(0, len(order), BATCH_SIZE):
+                batch = order[start : start + BATCH_SIZE]
+                images = train_x[batch].reshape(-1, SIDE, SIDE)
+                images = np.roll(images, random.integers(-1, 2, size=2), axis=(1, 2))
+                images = images + random.normal(0, NOISE, images.shape)
+                model.partial_fit(images.reshape(len(batch), -1), train_y[batch], classes=classes)
+        metrics: dict[str, float] = {}
+        for part, x, y in (("train", train_x, train_y), ("validation", validation_x, validation_y)):
+            probabilities = model.predict_proba(x)
+            metrics[f"{part}/loss"] = float(log_loss(y, probabilities, labels=classes))
+            metrics[f"{part}/accuracy"] = float((probabilities.argmax(axis=1) == y).mean())
+        yield metrics
 
 
 def _model(plan: WorkerPlan) -> Any:
