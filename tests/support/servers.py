@@ -37,8 +37,13 @@ class OpenGuard:
         self._key_id = random_id()
         self._key = ECKey.generate_key("P-256", private=True)
         self._verifier = TokenVerifier(self._clock)
-        self._verifier.set_keys({"keys": [self._key.as_dict(private=False) | {"kid": self._key_id}]})
+        self._verifier.set_keys(self.jwks)
         self.grants = Grants(projects=frozenset(projects), owners=frozenset(owners))
+
+    @property
+    def jwks(self) -> dict[str, Any]:
+        """The public keys as a key set (RFC 7517)."""
+        return {"keys": [self._key.as_dict(private=False) | {"kid": self._key_id}]}
 
     def issue(
         self,
@@ -145,5 +150,5 @@ def error_info(error: grpc.aio.AioRpcError) -> Any:
 async def until(condition: Any, timeout_s: float = 10.0) -> None:
     """Waits until a condition holds. Fails with TimeoutError if it never does."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nothing rings when a condition comes to hold
             await asyncio.sleep(0.01)
