@@ -41,6 +41,7 @@ async def _serve(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         lifespan="off",
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,

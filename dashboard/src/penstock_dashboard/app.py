@@ -75,6 +75,8 @@ def build(settings: Settings) -> Dashboard:
         suppress_callback_exceptions=True,  # pages come and go, so callbacks name components that are not there yet
         on_error=notices.on_error,
     )
+    # No callback uses WebSockets; told that there are none, the browser opens none.
+    app.backend.websocket_capability = False
     app.layout = _layout()
     router.register(app, sessions, settings)
     policy = content_security_policy(app.csp_hashes())

@@ -36,7 +36,6 @@ XAxis = Literal["step", "relative", "wall"]
 
 MARKERS_POINTS_MAX = 2
 """A curve with at most this many points gets markers, since its line could not be seen."""
-CHART_HEIGHT_PX = 236
 TITLE_CHARS_MAX = 60
 
 
@@ -178,11 +177,11 @@ def legend_name(text: str) -> str:
 def _layout(options: ChartOptions, revision: str) -> dict[str, Any]:
     x_axis: dict[str, Any] = {"automargin": True, "showgrid": False, "zeroline": False, "ticks": "", "nticks": 6}
     if options.x == "step":
-        x_axis |= {"title": {"text": "step", "standoff": 4}, "hoverformat": ",.7~r", "tickformat": "~s"}
+        x_axis |= {"hoverformat": ",.7~r", "tickformat": "~s"}
     elif options.x == "relative":
-        x_axis |= {"title": {"text": "seconds since start", "standoff": 4}, "hoverformat": ",.1f", "tickformat": "~s"}
+        x_axis |= {"title": {"text": "seconds since start", "standoff": 2}, "hoverformat": ",.1f", "tickformat": "~s"}
     else:
-        x_axis |= {"type": "date", "title": {"text": "time (UTC)", "standoff": 4}}
+        x_axis |= {"type": "date", "title": {"text": "UTC", "standoff": 2}}
     y_axis: dict[str, Any] = {
         "automargin": True,
         "zeroline": False,
@@ -195,7 +194,6 @@ def _layout(options: ChartOptions, revision: str) -> dict[str, Any]:
     if options.log_y:
         y_axis |= {"dtick": 1, "minor": {"showgrid": False}}
     return {
-        "height": CHART_HEIGHT_PX,
         "margin": {"l": 8, "r": 12, "t": 6, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

@@ -1,7 +1,7 @@
 """What the runs table asks for, in the server's search language: filter, order and columns from what the visitor chose.
 
 A column is named as SearchRuns names it: `state`, `display_name`, `params.<key>`, `metrics.<key>`, `tags.<key>`,
-`summary.<key>`; `duration` is the table's own, worked out from start and end.
+`summary.<key>`; `duration` and `run_id` the table works out itself.
 """
 
 import re
@@ -14,8 +14,12 @@ __all__ = ["COLLECTIONS", "column_label", "field", "filter_text", "order_text", 
 
 COLLECTIONS = ("metrics", "params", "summary", "tags")
 """Collections of user-defined keys."""
-SORTABLE_ATTRIBUTES = frozenset({"display_name", "state", "start_time", "end_time", "creator", "group"})
+SORTABLE_ATTRIBUTES = frozenset(
+    {"display_name", "state", "start_time", "end_time", "duration", "experiment", "creator", "group", "run_id"}
+)
 """Attributes by which the table may be ordered."""
+WORKED_OUT = frozenset({"duration", "run_id"})
+"""Columns that are no fields of a run: the table makes them of its other fields."""
 ALWAYS_READ = ("display_name", "state", "start_time", "end_time", "experiment")
 """Attributes that every row carries: its badge, link and live duration need them."""
 _OPERATOR_RE = re.compile(
@@ -86,7 +90,7 @@ def order_text(view: RunsView) -> str:
 
 def read_columns(columns: tuple[str, ...]) -> list[str]:
     """What SearchRuns has to return for these columns."""
-    shown = (column for column in columns if column != "duration")
+    shown = (column for column in columns if column not in WORKED_OUT)
     return list(dict.fromkeys((*ALWAYS_READ, *shown)))
 
 

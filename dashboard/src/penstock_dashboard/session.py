@@ -117,8 +117,10 @@ class Sessions:
     def _guarded(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
             # Another site must not be able to sign a visitor in as somebody else.
+            # Behind the gateway the visitor's host is in X-Forwarded-Host, which no other site can set.
             origin = request.headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+            host = request.headers.get("x-forwarded-host") or request.headers.get("host")
+            if origin is not None and urlsplit(origin).netloc != host:
                 return _refusal(403, "ORIGIN_REFUSED", "This request came from another site.")
             try:
                 return await handler(request)

@@ -22,7 +22,7 @@ from penstock_dashboard.components.icon import icon
 from penstock_dashboard.pages.context import visitor_client
 from penstock_dashboard.session import Sessions
 
-__all__ = ["LIVE_MS", "QUIET_MS", "ChartedRun", "charts", "list_keys", "register"]
+__all__ = ["LIVE_MS", "QUIET_MS", "ChartedRun", "charts", "list_keys", "register", "register_tick"]
 
 LIVE_MS = 1000
 """How often charts are read anew while a run goes on."""
@@ -39,9 +39,11 @@ POINTS_PER_CHART_MAX = 6000
 """Vertices that the curves of one chart share."""
 SLOTS_OPEN_MAX = 60
 """A section with more charts than this starts closed, unless it is the first."""
+PLOT_HEIGHT_PX = 226
+"""Height of a plot; the style sheet gives an empty slot the same, so that nothing jumps."""
 GENERAL = "general"
 SYSTEM = "system"
-SECTION_ORDER = {GENERAL: 0, "train": 1, "training": 1, "val": 2, "valid": 2, "validation": 2, "eval": 3, "test": 3}
+SECTION_ORDER = {GENERAL: 6, "train": 1, "training": 1, "val": 2, "valid": 2, "validation": 2, "eval": 3, "test": 3}
 GRAPH_CONFIG = {
     "displaylogo": False,
     "showSendToCloud": False,
@@ -220,6 +222,17 @@ def register(app: Dash, sessions: Sessions) -> None:
     )
 
 
+def register_tick(app: Dash, store: str, interval: str) -> None:
+    """Counts the beats of an interval in a store, while the page can be seen."""
+    app.clientside_callback(
+        ClientsideFunction("penstock", "tick"),
+        Output(store, "data"),
+        Input(interval, "n_intervals"),
+        State(store, "data"),
+        prevent_initial_call=True,
+    )
+
+
 @dataclass(frozen=True)
 class _Content:
     figure: dict[str, Any]
@@ -303,7 +316,7 @@ def _card(slot: str, key: str, content: _Content) -> list[Any]:
             figure=content.figure,
             config={**GRAPH_CONFIG, "toImageButtonOptions": {**GRAPH_CONFIG["toImageButtonOptions"], "filename": key}},
             responsive=True,
-            className="chart-plot",
+            style={"height": f"{PLOT_HEIGHT_PX}px"},
         )
         if content.figure["data"]
         else html.Div("No points", className="chart-plot chart-empty"),
@@ -344,7 +357,7 @@ def _matching(keys: Sequence[str], text: str) -> list[str]:
 
 
 def _sections(keys: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Metrics by prefix: those without one first, then train, validation and test, the rest by name, system last."""
+    """Metrics by prefix: train, validation and test first, then the rest by name, those without a prefix, and system."""
     groups: dict[str, list[str]] = {}
     for key in keys:
         prefix, slash, _ = key.partition("/")

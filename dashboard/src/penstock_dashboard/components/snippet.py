@@ -1,7 +1,6 @@
 """The empty project: code that works as it stands when pasted, for this server and this project."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import dash_mantine_components as dmc
 from dash import html
@@ -12,13 +11,17 @@ from penstock_dashboard.components.icon import icon
 __all__ = ["copy_button", "empty_project", "server_address", "snippet"]
 
 
-def server_address(host: str | None, *, secure: bool, gateway_http: str) -> str:
-    """The address that the visitor's own machines can use: the one in the browser, else the configured one."""
-    if not host or any(c in host for c in "/\\\"'<> @"):
+def server_address(forwarded_host: str | None, *, secure: bool, gateway_http: str) -> str:
+    """The address under which the visitor reaches the gateway, for clients on other machines too.
+
+    Args:
+        forwarded_host: The host that the gateway was asked for; None when the dashboard was asked directly.
+        secure: Whether the gateway was asked over https.
+        gateway_http: The configured address, for want of a better one.
+    """
+    if not forwarded_host or any(c in "/\\\"'<>@ " for c in forwarded_host):
         return gateway_http
-    scheme = "https" if secure or gateway_http.startswith("https://") else "http"
-    # Straight at the dashboard, without the gateway before it: clients need the gateway.
-    return f"{scheme}://{host}" if urlsplit(gateway_http).netloc else gateway_http
+    return f"{'https' if secure else 'http'}://{forwarded_host}"
 
 
 def snippet(project: str, address: str) -> str:
@@ -38,7 +41,8 @@ def snippet(project: str, address: str) -> str:
         "",
         f'with penstock.init(project="{project}", config={{"lr": 0.01}}) as run:',
         "    for step in range(500):",
-        '        run.log({"train/loss": math.exp(-step / 120), "train/accuracy": 1 - math.exp(-step / 90)}, step=step)',
+        "        loss = math.exp(-step / 120)",
+        '        run.log({"train/loss": loss, "train/accuracy": 1 - loss}, step=step)',
     ]
     return "\n".join(lines) + "\n"
 
@@ -49,7 +53,7 @@ def copy_button(text: str, label: str = "Copy") -> dmc.CopyButton:
         value=text,
         children=label,
         copiedChildren="Copied",
-        size="compact-sm",
+        size="compact-xs",
         color="gray",
         copiedColor="teal",
         timeout=1500,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Dash, Input, Output, State, dcc, html, set_props
 
 from penstock.api.tracking.v1 import run_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
@@ -38,6 +38,8 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
     content = html.Div(
         className="page page-wide",
         children=[
+            dcc.Store(id="compare-tick", data=0),
+            dcc.Interval(id="compare-interval", interval=charts.LIVE_MS if _any_live(found) else charts.QUIET_MS),
             dcc.Store(id="compare-context", data={"project": project, "runs": [_id(run) for run in found]}),
             html.Nav(
                 className="breadcrumb",
@@ -62,8 +64,8 @@ def register(app: Dash, sessions: Sessions) -> None:
 
     @app.callback(
         Output("compare-legend", "children"),
-        Output("charts-interval", "interval", allow_duplicate=True),
-        Input("charts-tick", "data"),
+        Output("compare-interval", "interval"),
+        Input("compare-tick", "data"),
         State("compare-context", "data"),
         prevent_initial_call=True,
     )
@@ -71,7 +73,11 @@ def register(app: Dash, sessions: Sessions) -> None:
         client = visitor_client(sessions)
         runs = await asyncio.gather(*(_run(client, context["project"], run_id) for run_id in context["runs"]))
         found = [run for run in runs if run]
-        return _legend(found), charts.LIVE_MS if _any_live(found) else charts.QUIET_MS
+        interval_ms = charts.LIVE_MS if _any_live(found) else charts.QUIET_MS
+        set_props("charts-interval", {"interval": interval_ms})
+        return _legend(found), interval_ms
+
+    charts.register_tick(app, "compare-tick", "compare-interval")
 
 
 async def _run(client: AsyncClient, project: str, run_id: str) -> run_pb2.Run | None:

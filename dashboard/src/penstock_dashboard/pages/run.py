@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Dash, Input, Output, State, dcc, html, set_props
 
 from penstock.api.tracking.v1 import experiment_pb2, run_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
@@ -38,6 +38,8 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
     content = html.Div(
         className="page page-wide",
         children=[
+            dcc.Store(id="run-tick", data=0),
+            dcc.Interval(id="run-interval", interval=charts.LIVE_MS if _is_live(run) else charts.QUIET_MS),
             dcc.Store(id="run-context", data={"name": run.name, "experiment": experiment.experiment.display_name}),
             html.Nav(
                 className="breadcrumb",
@@ -88,25 +90,28 @@ def register(app: Dash, sessions: Sessions) -> None:
         Output("run-facts", "children"),
         Output("run-failure", "children"),
         Output("run-overview", "children"),
-        Output("charts-interval", "interval"),
-        Input("charts-tick", "data"),
+        Output("run-interval", "interval"),
+        Input("run-tick", "data"),
         State("run-context", "data"),
         prevent_initial_call=True,
     )
-    async def follow(_tick: int, context: dict[str, Any] | None) -> tuple[Any, ...]:
-        assert context is not None
+    async def follow(_tick: int, context: dict[str, Any]) -> tuple[Any, ...]:
         response = await visitor_client(sessions).tracking.GetRun(
             tracking_service_pb2.GetRunRequest(name=context["name"])
         )
         run = response.run
         experiment = experiment_pb2.Experiment(display_name=context["experiment"])
+        interval_ms = charts.LIVE_MS if _is_live(run) else charts.QUIET_MS
+        set_props("charts-interval", {"interval": interval_ms})
         return (
             state_badge(run.state),
             _facts(run, experiment, time.time()),
             _failure(run),
             _overview(run),
-            charts.LIVE_MS if _is_live(run) else charts.QUIET_MS,
+            interval_ms,
         )
+
+    charts.register_tick(app, "run-tick", "run-interval")
 
 
 def _is_live(run: run_pb2.Run) -> bool:

@@ -19,6 +19,7 @@ from penstock.api.tracking.v1 import run_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
 from penstock.errors import InvalidInput
 from penstock_dashboard import formatting, queries
+from penstock_dashboard.components import charts
 from penstock_dashboard.components.badges import state_name
 from penstock_dashboard.components.icon import icon
 from penstock_dashboard.components.snippet import empty_project, server_address
@@ -82,8 +83,8 @@ class Discovery:
         return (
             *BASE_COLUMNS,
             *several,
-            *(f"params.{key}" for key in varying),
             *(f"metrics.{key}" for key in own[:METRIC_COLUMNS_DEFAULT_MAX]),
+            *(f"params.{key}" for key in varying),
         )
 
     def choices(self, chosen: Sequence[str]) -> list[dict[str, Any]]:
@@ -158,7 +159,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
     found = await discover(client, project)
     columns = view.columns if view.columns is not None else found.default_columns()
     address = server_address(
-        ctx.headers.get("x-forwarded-host") or ctx.headers.get("host"),
+        ctx.headers.get("x-forwarded-host"),
         secure=ctx.headers.get("x-forwarded-proto") == "https",
         gateway_http=visit.settings.gateway_http,
     )
@@ -334,14 +335,8 @@ def register(app: Dash, sessions: Sessions) -> None:
         ids = [row["id"] for row in selected] if isinstance(selected, list) else []
         return _selection(context["project"], ids)
 
-    for store, interval in (("runs-tick", "runs-interval"), ("runs-look", "runs-look-interval")):
-        app.clientside_callback(
-            ClientsideFunction("penstock", "tick"),
-            Output(store, "data"),
-            Input(interval, "n_intervals"),
-            State(store, "data"),
-            prevent_initial_call=True,
-        )
+    charts.register_tick(app, "runs-tick", "runs-interval")
+    charts.register_tick(app, "runs-look", "runs-look-interval")
     for function, trigger in (
         ("refresh_grid", "runs-tick"),
         ("refresh_grid_now", "runs-columns-shown"),
@@ -490,7 +485,7 @@ def _grid(view: RunsView, columns: Sequence[str]) -> dag.AgGrid:
             "multiSortKey": "ctrl",
             "alwaysMultiSort": False,
             "tooltipShowDelay": 500,
-            "overlayNoRowsTemplate": '<span class="grid-empty">No run matches.</span>',
+            "localeText": {"noRowsToShow": "No run matches.", "loadingOoo": ""},
         },
     )
 
@@ -509,16 +504,16 @@ def _column(column: str, sort: Mapping[str, tuple[str, int]]) -> dict[str, Any]:
         definition |= {"sort": direction, "sortIndex": index}
     if collection == "metrics":
         return definition | {
-            "type": "rightAligned",
-            "width": 138,
-            "cellClass": "num",
+            "headerClass": "head-metrics ag-right-aligned-header",
+            "width": _width(column),
+            "cellClass": "num ag-right-aligned-cell",
             "filter": "agNumberColumnFilter",
             "filterParams": {"maxNumConditions": 1},
             "tooltipField": f"{column}|full",
         }
     if collection:
         return definition | {
-            "width": 130,
+            "width": _width(column),
             "filter": "agTextColumnFilter",
             "filterParams": {"maxNumConditions": 1},
             "tooltipField": column,
@@ -529,18 +524,27 @@ def _column(column: str, sort: Mapping[str, tuple[str, int]]) -> dict[str, Any]:
         return definition | {
             "cellRenderer": "RunLink",
             "pinned": "left",
-            "width": 230,
+            "width": 210,
             "lockPinned": True,
             "filter": "agTextColumnFilter",
             "filterParams": {"maxNumConditions": 1},
         }
     if column == "state":
-        return definition | {"cellRenderer": "StateBadge", "width": 124}
+        return definition | {"cellRenderer": "StateBadge", "width": 116}
     if column in {"start_time", "end_time"}:
-        return definition | {"width": 124, "tooltipField": f"{column}|full"}
+        return definition | {"width": 108, "tooltipField": f"{column}|full"}
     if column == "duration":
-        return definition | {"width": 112, "type": "rightAligned", "cellClass": "num"}
+        return definition | {
+            "width": 106,
+            "headerClass": "ag-right-aligned-header",
+            "cellClass": "num ag-right-aligned-cell",
+        }
     return definition | {"width": 140, "tooltipField": column}
+
+
+def _width(column: str) -> int:
+    """Wide enough for the head and its filter button, within reason."""
+    return max(104, min(230, 62 + int(7.6 * len(queries.column_label(column)))))
 
 
 def _row(run: run_pb2.Run, shown: Sequence[str], experiments: Mapping[str, str], now_s: float) -> dict[str, Any]:

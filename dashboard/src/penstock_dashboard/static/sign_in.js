@@ -65,14 +65,20 @@
         signIn(token.indexOf("psl_") === 0 ? {setup: token} : {token: token});
     });
 
-    var secret = window.location.hash.replace(/^#/, "");
-    if (window.location.pathname === "/setup" && secret) {
-        // The secret leaves the address bar and the history at once.
-        window.history.replaceState(null, "", "/setup");
-        section.hidden = true;
-        working.hidden = false;
-        signIn({setup: decodeURIComponent(secret)});
-    } else {
-        show(query.has("expired") ? "Your session has ended. Please sign in again." : "");
+    function start() {
+        var secret = window.location.hash.replace(/^#/, "");
+        if (window.location.pathname === "/setup" && secret) {
+            // The secret leaves the address bar and the history at once.
+            window.history.replaceState(null, "", "/setup");
+            section.hidden = true;
+            working.hidden = false;
+            signIn({setup: decodeURIComponent(secret)});
+        } else {
+            show(query.has("expired") ? "Your session has ended. Please sign in again." : "");
+        }
     }
+
+    // A second link opened in the same tab changes the fragment only.
+    window.addEventListener("hashchange", start);
+    start();
 })();
