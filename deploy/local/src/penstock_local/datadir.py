@@ -1,0 +1,99 @@
+"""The data directory: made for its owner alone, and locked, so that one platform at a time works on it."""
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from penstock.errors import PenstockError
+
+__all__ = ["DataDirectory", "DataDirectoryInUse", "DataDirectoryUnusable"]
+
+LOCK_FILE = "up.lock"
+
+
+class DataDirectoryInUse(PenstockError):
+    """Another platform works on the directory."""
+
+    default_reason = "DATA_DIRECTORY_IN_USE"
+
+
+class DataDirectoryUnusable(PenstockError):
+    """The directory cannot be made or written."""
+
+    default_reason = "DATA_DIRECTORY_UNUSABLE"
+
+
+class DataDirectory:
+    """A locked data directory, as a context manager. The lock ends with the process, however that ends.
+
+    Args:
+        path: The directory; made with its parents if it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @property
+    def auth(self) -> Path:
+        """What auth stores."""
+        return self.path / "auth"
+
+    @property
+    def tracking(self) -> Path:
+        """What tracking stores."""
+        return self.path / "tracking"
+
+    @property
+    def logs(self) -> Path:
+        """The logs."""
+        return self.path / "logs"
+
+    def __enter__(self) -> Self:
+        """Makes and locks it. Raises `DataDirectoryInUse`, `DataDirectoryUnusable`."""
+        try:
+            for path in (self.path, self.auth, self.tracking, self.logs):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Not "w": the number of who holds the lock must survive our look at it.
+            lock = (self.path / LOCK_FILE).open("a+", encoding="ascii")
+        except OSError as error:
+            raise DataDirectoryUnusable(
+                f"Cannot write in the data directory {self.path}: {error.strerror}. Choose another with --data-dir."
+            ) from error
+        if not _try_lock(lock):
+            holder = (self.path / LOCK_FILE).read_text("ascii").strip()
+            lock.close()
+            raise DataDirectoryInUse(
+                f"Another `penstock up` (process {holder or 'unknown'}) works on {self.path}. Stop it, or choose another "
+                "directory with --data-dir.",
+                metadata={"pid": holder},
+            )
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._lock is not None
+        self._lock.close()
+
+
+def _try_lock(lock: IO[str]) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            lock.seek(1_000)  # beyond the text: a locked range cannot be read there
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,265 @@
+"""The whole platform on this machine: the services and the gateway on one event loop, the dashboard in a process beside it.
+
+The services talk gRPC over loopback here as everywhere. Each keeps its embedded stores in a directory of its own. This is
+one of the two places that choose adapters; the other is each service's `__main__`.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.errors import InvalidInput, PenstockError
+from penstock_gateway.listeners import AddressInUse, Listeners, bind
+from penstock_gateway.settings import ENVIRONMENT_PREFIX, ListenSettings
+from penstock_kit.listening import CannotListen, ServerSettings, is_loopback
+from penstock_kit.settings import SettingsError, load
+from penstock_local.dashboard_process import DashboardProcess
+from penstock_local.datadir import DataDirectory
+
+if TYPE_CHECKING:
+    from penstock_auth.app import AuthApplication
+    from penstock_gateway.app import Gateway
+    from penstock_kit.clock import Clock
+
+__all__ = ["Addresses", "CannotStart", "Platform", "PortTaken"]
+
+SERVICE_DRAIN_S = 2.0
+"""How long calls may go on in each service after the order to stop."""
+
+READY_TIMEOUT_S = 30.0
+READY_POLL_S = 0.02
+
+
+class PortTaken(PenstockError):
+    """Something else listens on the port."""
+
+    default_reason = "PORT_TAKEN"
+
+
+class CannotStart(PenstockError):
+    """A part of the platform cannot start. The message says which and why."""
+
+    default_reason = "CANNOT_START"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the platform shall listen.
+
+    Attributes:
+        host: The address of both ports.
+        http_port: The HTTP port; 0 takes a free one.
+        grpc_port: The gRPC port; 0 takes a free one.
+    """
+
+    host: str = "127.0.0.1"
+    http_port: int = 7070
+    grpc_port: int = 7071
+
+
+class Platform:
+    """Everything, started and stopped as one.
+
+    Args:
+        data: The locked data directory.
+        addresses: Where to listen.
+
+    What the environment sets of the gateway (`PENSTOCK_GATEWAY_...`, such as its certificate) holds here too.
+    """
+
+    def __init__(self, data: DataDirectory, addresses: Addresses) -> None:
+        self._data = data
+        self._addresses = addresses
+        self._listeners: Listeners | None = None
+        self._auth: AuthApplication | None = None
+        self._gateway: Gateway | None = None
+        self._dashboard: DashboardProcess | None = None
+        self._dashboard_url = ""
+        self._environment: dict[str, str] = {}
+        # How to stop what was started, in the order in which it was.
+        self._stops: list[Callable[[], Coroutine[None, None, None]]] = []
+
+    @property
+    def http_url(self) -> str:
+        """The HTTP address for this machine, once it is started."""
+        assert self._listeners is not None, "not started"
+        return self._listeners.local_http_url
+
+    @property
+    def grpc_address(self) -> str:
+        """The gRPC address for this machine, `host:port`, once it is started."""
+        assert self._listeners is not None, "not started"
+        return self._listeners.local_grpc_address
+
+    async def start(self) -> bool:
+        """Starts everything and returns when it answers. Returns whether the dashboard does too; if not, it is tried again.
+
+        Raises:
+            PortTaken: Another program listens on one of the ports.
+            CannotStart: The data cannot be opened, or a part does not get ready.
+            InvalidInput: The address cannot be used, for one because it is not loopback and there is no certificate.
+        """
+        try:
+            self._listeners = listeners = self._bind()
+            # The dashboard takes the longest, so it starts first and in parallel with everything below.
+            self._dashboard = DashboardProcess(
+                gateway_http=listeners.local_http_url,
+                gateway_grpc=listeners.local_grpc_address,
+                log_file=self._data.logs / "dashboard.log",
+                moved=self._dashboard_moved,
+            )
+            self._dashboard.start()
+            self._stops.append(self._dashboard.stop)
+            await asyncio.sleep(0)  # lets the process start before imports take the loop for a while
+            await self._start_services(listeners)
+            return await self._dashboard.first_attempt(READY_TIMEOUT_S)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def owner_credential(self) -> str:
+        """The token of the local owner."""
+        assert self._auth is not None, "not started"
+        return await self._auth.owner_credential()
+
+    async def setup_link(self) -> str:
+        """A fresh link with which a browser signs in as the owner, once."""
+        from penstock_auth.bootstrap import OWNER
+
+        assert self._auth is not None, "not started"
+        return f"{self.http_url}/setup#{await self._auth.mint_setup_link(OWNER.name)}"
+
+    async def stop(self) -> None:
+        """Stops everything, what was started last first. The dashboard ends meanwhile."""
+        dashboard = asyncio.create_task(self._stops.pop(0)()) if self._dashboard is not None and self._stops else None
+        while self._stops:
+            await self._stops.pop()()
+        if dashboard is not None:
+            await dashboard
+
+    def _bind(self) -> Listeners:
+        host = f"[{self._addresses.host}]" if ":" in self._addresses.host else self._addresses.host
+        self._environment = {
+            **os.environ,
+            f"{ENVIRONMENT_PREFIX}_HTTP_ADDRESS": f"{host}:{self._addresses.http_port}",
+            f"{ENVIRONMENT_PREFIX}_GRPC_ADDRESS": f"{host}:{self._addresses.grpc_port}",
+        }
+        try:
+            return bind(load(ListenSettings, ENVIRONMENT_PREFIX, self._environment))
+        except AddressInUse as error:
+            option = "--http-port" if error.setting == "http_address" else "--grpc-port"
+            raise PortTaken(
+                f"{error.address} is in use by another program. Stop it, or choose another port with {option} (0 takes a "
+                "free one).",
+                metadata={"address": error.address},
+            ) from error
+        except (CannotListen, SettingsError) as error:
+            raise InvalidInput(str(error)) from error
+
+    async def _start_services(self, listeners: Listeners) -> None:
+        # Not before the dashboard is on its way: these take most of a second.
+        from penstock_auth.errors import StartError
+        from penstock_kit.clock import SystemClock
+        from penstock_kit.stores.embedded.sqlite import StoreFileError
+
+        clock = SystemClock()
+        try:
+            auth_address = await self._start_auth(clock)
+            tracking_address = await self._start_tracking(auth_address, clock)
+            await self._start_gateway(listeners, auth_address, tracking_address, clock)
+        except (StartError, StoreFileError, SettingsError, CannotListen) as error:
+            raise CannotStart(str(error)) from error
+
+    async def _start_auth(self, clock: "Clock") -> str:
+        from penstock_auth.app import build, open_documents
+        from penstock_auth.settings import AuthSettings
+        from penstock_kit.application import Running
+
+        settings = AuthSettings(
+            data_dir=self._data.auth,
+            service_credential_file=self._service_credential_file,
+            owner_credential_file=self._data.auth / "owner.credential",
+        )
+        documents = await open_documents(settings.data_dir)
+        self._auth = build(settings, documents=documents, clock=clock)
+        await self._auth.bootstrap()
+        running = Running(self._auth.application, self._auth.guard, ServerSettings(drain_s=SERVICE_DRAIN_S), clock)
+        await running.start()
+        self._stops.append(running.stop)
+        return running.address
+
+    async def _start_tracking(self, auth_address: str, clock: "Clock") -> str:
+        from penstock_kit.application import Running
+        from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+        from penstock_kit.stores.embedded.hot import InProcessHotStore
+        from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
+        from penstock_kit.tokens import RemoteGuard
+        from penstock_tracking.app import build
+        from penstock_tracking.settings import TrackingSettings
+        from penstock_tracking.store import COLLECTIONS
+
+        settings = TrackingSettings(
+            data_dir=self._data.tracking,
+            auth_address=auth_address,
+            service_credential_file=self._service_credential_file,
+        )
+        application = build(
+            settings,
+            documents=await SqliteDocumentStore.open(settings.data_dir / "documents.sqlite", COLLECTIONS),
+            metric_log=await SqliteMetricLog.open(settings.data_dir / "metrics.sqlite"),
+            hot=InProcessHotStore(clock),
+            clock=clock,
+        )
+        guard = RemoteGuard(auth_address, settings.service_credential_file, clock)
+        await guard.start()
+        self._stops.append(guard.close)
+        running = Running(application, guard, ServerSettings(drain_s=SERVICE_DRAIN_S), clock)
+        await running.start()
+        self._stops.append(running.stop)
+        return running.address
+
+    async def _start_gateway(
+        self, listeners: Listeners, auth_address: str, tracking_address: str, clock: "Clock"
+    ) -> None:
+        from penstock_gateway.app import build
+        from penstock_gateway.settings import Settings
+
+        environment = {
+            **self._environment,
+            f"{ENVIRONMENT_PREFIX}_AUTH_ADDRESS": auth_address,
+            f"{ENVIRONMENT_PREFIX}_TRACKING_ADDRESS": tracking_address,
+            f"{ENVIRONMENT_PREFIX}_DASHBOARD_URL": self._dashboard_url,
+        }
+        settings = replace(load(Settings, ENVIRONMENT_PREFIX, environment), drain_s=SERVICE_DRAIN_S)
+        if not is_loopback(listeners.http_address):
+            # Other machines know this one by its name.
+            settings = replace(settings, public_hosts=f"{settings.public_hosts},{socket.gethostname()}")
+        gateway = build(settings, listeners, clock)
+        self._stops.append(gateway.stop)
+        await gateway.start()
+        self._gateway = gateway
+        await self._until_ready(gateway)
+
+    async def _until_ready(self, gateway: "Gateway") -> None:
+        end_s = time.monotonic() + READY_TIMEOUT_S
+        while not all((services := await gateway.services_ready()).values()):
+            if time.monotonic() > end_s:
+                late = ", ".join(name for name, ready in services.items() if not ready)
+                raise CannotStart(
+                    f"Not ready after {READY_TIMEOUT_S:.0f} s: {late}. The log says more: {self._data.logs}"
+                )
+            await asyncio.sleep(READY_POLL_S)
+
+    def _dashboard_moved(self, url: str) -> None:
+        self._dashboard_url = url
+        if self._gateway is not None:
+            self._gateway.show_dashboard(url)
+
+    @property
+    def _service_credential_file(self) -> Path:
+        return self._data.auth / "platform.credential"

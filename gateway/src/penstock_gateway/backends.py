@@ -1,0 +1,101 @@
+"""The services behind the gateway: which RPCs each serves, one channel to each, and whether it is ready."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from grpc_health.v1 import health_pb2
+
+from penstock.api.auth.v1 import auth_service_pb2
+from penstock.api.tracking.v1 import tracking_service_pb2
+
+__all__ = ["SERVICES", "Backend", "Backends"]
+
+SERVICES: Mapping[str, ServiceDescriptor] = {
+    "auth": auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
+    "tracking": tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"],
+}
+"""The services of the platform, by the name of the backend that serves each."""
+
+HEALTH_TIMEOUT_S = 2.0
+
+_CHANNEL_OPTIONS = (
+    # The services behind the gateway are trusted and bound their answers themselves.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A retry is the client's decision: it knows whether its call may be repeated.
+    ("grpc.enable_retries", 0),
+    # A restarted service is to be found at once, not after gRPC's 20 s.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One service and the channel to it."""
+
+    name: str
+    service: ServiceDescriptor
+    channel: Any  # grpc.aio.Channel, whose stubs know no calls of bytes
+
+    async def ready(self) -> bool:
+        """Asks the service whether it serves. False too when it does not answer within `HEALTH_TIMEOUT_S`."""
+        check = self.channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = await check(
+                health_pb2.HealthCheckRequest(service=self.service.full_name), timeout=HEALTH_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError:
+            return False
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+class Backends:
+    """All services. Must be made within the event loop that uses it.
+
+    Args:
+        addresses: `host:port` by backend name, for every name in `SERVICES`.
+    """
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        self._backends = [
+            Backend(name, service, grpc.aio.insecure_channel(addresses[name], options=_CHANNEL_OPTIONS))
+            for name, service in SERVICES.items()
+        ]
+        self._by_service = {backend.service.full_name: backend for backend in self._backends}
+        self._methods: dict[str, tuple[Backend, MethodDescriptor]] = {
+            f"/{backend.service.full_name}/{method.name}": (backend, method)
+            for backend in self._backends
+            for method in backend.service.methods
+        }
+
+    def __getitem__(self, name: str) -> Backend:
+        """The backend with a name of `SERVICES`."""
+        return next(backend for backend in self._backends if backend.name == name)
+
+    def by_service(self, full_name: str) -> Backend | None:
+        """The backend that serves a service, None if none does."""
+        return self._by_service.get(full_name)
+
+    def by_method(self, path: str) -> tuple[Backend, MethodDescriptor] | None:
+        """The backend and the descriptor of an RPC by its gRPC path (`/package.Service/Method`), None if there is none."""
+        return self._methods.get(path)
+
+    async def ready(self) -> dict[str, bool]:
+        """Asks every service whether it serves."""
+        answers = await asyncio.gather(*(backend.ready() for backend in self._backends))
+        return {backend.name: answer for backend, answer in zip(self._backends, answers, strict=True)}
+
+    async def close(self) -> None:
+        """Closes the channels; calls in progress are cancelled."""
+        await asyncio.gather(*(backend.channel.close() for backend in self._backends))
