@@ -216,7 +216,7 @@ def demo(
     with Client() as client:
         client.whoami()  # a server that cannot be reached is better told now than by every worker
     runs = asyncio.run(_show_json(plans) if json else _show(plans))
-    if any(run.problem is not None or run.points_durable < run.points_logged for run in runs):
+    if any(run.problem is not None or run.dropped or run.points_durable < run.points_logged for run in runs):
         raise typer.Exit(ExitStatus.FAILED)
 
 

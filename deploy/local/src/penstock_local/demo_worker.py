@@ -9,6 +9,7 @@ process that started it in JSON lines on standard output, one `{"event": ...}` e
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ import penstock
 
 __all__ = ["WorkerPlan", "epochs_of", "main", "train"]
 
+NICENESS = 5  # the platform on the same machine, and the curves in the browser, go before the training
 BATCH_SIZE = 64
 NOISE = 0.15  # standard deviation of what is added to each pixel, which is from 0 to 1
 VALIDATION_SHARE = 0.25
@@ -100,6 +102,8 @@ def train(plan: WorkerPlan, report: Report) -> None:
         group=plan.name.rsplit("/", 1)[0],
         config=_config(plan),
     )
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)  # after the sender was started, which must not wait for the training
     with run:
         for epoch, metrics in enumerate(epochs_of(plan), start=1):
             run.log(metrics, step=epoch)

@@ -213,18 +213,21 @@ class SqliteDocumentStore:
         if len(equal) > len(declared[index].paths):
             raise ValueError(f"{len(equal)} values for the index {index!r} of {len(declared[index].paths)} fields")
         prefix = index_keys.encode(equal)
-        bounds: list[Any] = [declared[index].number, prefix, index_keys.upper_bound(prefix)]
-        after, direction = _going_on("key", descending, cursor)
+        first, end = prefix, index_keys.upper_bound(prefix)
         if cursor is not None:
-            bounds.append(cursor)
+            # One bound at each end: of two, SQLite may search by the wider one and read all pages before again.
+            if descending:
+                end = min(end, cursor)
+            else:
+                first = max(first, cursor + b"\0")  # the next key there can be
 
         def work(connection: sqlite3.Connection) -> DocumentPage:
             shelf = _shelf(connection, collection, partition)
             rows = connection.execute(
                 f"SELECT {_COLUMNS}, key FROM entries JOIN documents USING (document)"
-                f" WHERE entries.shelf = ? AND index_number = ? AND key >= ? AND key < ? {after}"
-                f" ORDER BY key {direction} LIMIT ?",
-                (shelf, *bounds, limit + 1),
+                " WHERE entries.shelf = ? AND index_number = ? AND key >= ? AND key < ?"
+                f" ORDER BY key {'DESC' if descending else 'ASC'} LIMIT ?",
+                (shelf, declared[index].number, first, end, limit + 1),
             ).fetchall()
             documents = [_document(collection, partition, row) for row in rows[:limit]]
             return DocumentPage(documents, rows[limit - 1][4] if len(rows) > limit else None)
@@ -284,17 +287,18 @@ class SqliteDocumentStore:
     ) -> DocumentPage:
         if len(equal) > 1:
             raise ValueError(f"{len(equal)} values for the index by id")
-        after, direction = _going_on("id", descending, cursor)
-        bounds: list[Any] = list(equal)
+        conditions = "AND id = ?" if equal else ""
+        values: list[Any] = [*equal]
         if cursor is not None:
-            bounds.append(cursor.decode())
+            conditions += f" AND id {'<' if descending else '>'} ?"
+            values.append(cursor.decode())
 
         def work(connection: sqlite3.Connection) -> DocumentPage:
             shelf = _shelf(connection, collection, partition)
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM documents WHERE shelf = ? {'AND id = ?' if equal else ''} {after}"
-                f" ORDER BY id {direction} LIMIT ?",
-                (shelf, *bounds, limit + 1),
+                f"SELECT {_COLUMNS} FROM documents WHERE shelf = ? {conditions}"
+                f" ORDER BY id {'DESC' if descending else 'ASC'} LIMIT ?",
+                (shelf, *values, limit + 1),
             ).fetchall()
             documents = [_document(collection, partition, row) for row in rows[:limit]]
             return DocumentPage(documents, documents[-1].id.encode() if len(rows) > limit else None)
@@ -305,11 +309,6 @@ class SqliteDocumentStore:
         if collection not in self._indexes:
             raise ValueError(f"the store was not opened with a collection {collection!r}")
         return self._indexes[collection]
-
-
-def _going_on(column: str, descending: bool, cursor: bytes | None) -> tuple[str, str]:
-    after = f"AND {column} {'<' if descending else '>'} ?" if cursor is not None else ""
-    return after, "DESC" if descending else "ASC"
 
 
 def _pack(partition: str, operation: Operation) -> _Packed:
