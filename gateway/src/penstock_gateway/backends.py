@@ -1,7 +1,7 @@
 """The services behind the gateway: which RPCs each serves, one channel to each, and whether it is ready."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +73,6 @@ class Backends:
             for name, service in SERVICES.items()
         ]
         self._by_service = {backend.service.full_name: backend for backend in self._backends}
-        self._methods: dict[str, tuple[Backend, MethodDescriptor]] = {
-            f"/{backend.service.full_name}/{method.name}": (backend, method)
-            for backend in self._backends
-            for method in backend.service.methods
-        }
 
     def __getitem__(self, name: str) -> Backend:
         """The backend with a name of `SERVICES`."""
@@ -87,9 +82,11 @@ class Backends:
         """The backend that serves a service, None if none does."""
         return self._by_service.get(full_name)
 
-    def by_method(self, path: str) -> tuple[Backend, MethodDescriptor] | None:
-        """The backend and the descriptor of an RPC by its gRPC path (`/package.Service/Method`), None if there is none."""
-        return self._methods.get(path)
+    def methods(self) -> Iterator[tuple[str, tuple[Backend, MethodDescriptor]]]:
+        """All RPCs: the gRPC path (`/package.Service/Method`), the backend that serves it, its descriptor."""
+        for backend in self._backends:
+            for method in backend.service.methods:
+                yield f"/{backend.service.full_name}/{method.name}", (backend, method)
 
     async def ready(self) -> dict[str, bool]:
         """Asks every service whether it serves."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import MethodDescriptor
 from google.rpc import status_pb2
 
 from penstock_gateway.backends import Backend, Backends
@@ -70,21 +71,19 @@ class GrpcProxy(grpc.GenericRpcHandler):
     """
 
     def __init__(self, backends: Backends) -> None:
-        self._backends = backends
         self._calls = 0
         self._streams: set[Call] = set()
         self._stopping = False
+        self._handlers = {path: self._handler(path, backend, method) for path, (backend, method) in backends.methods()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        path = handler_call_details.method
-        found = self._backends.by_method(path)
-        if found is None:
-            return None
-        backend, method = found
-        if not (method.client_streaming or method.server_streaming):
-            return grpc.unary_unary_rpc_method_handler(_Unary(self, backend, path))
-        # A call with one message on one side is a stream with one message: the two are the same on the wire.
-        return grpc.stream_stream_rpc_method_handler(_Stream(self, backend, path))
+        return self._handlers.get(handler_call_details.method)
+
+    def _handler(self, path: str, backend: Backend, method: MethodDescriptor) -> grpc.RpcMethodHandler:
+        if method.client_streaming or method.server_streaming:
+            # A call with one message on one side is a stream with one message: the two are the same on the wire.
+            return grpc.stream_stream_rpc_method_handler(_Stream(self, backend, path).forward)
+        return grpc.unary_unary_rpc_method_handler(_Unary(self, backend, path).forward)
 
     @contextlib.asynccontextmanager
     async def admitted(self, context: Context, path: str) -> AsyncGenerator[None]:
@@ -152,7 +151,7 @@ class _Unary:
         self._path = path
         self._call = backend.channel.unary_unary(path)
 
-    async def __call__(self, request: bytes, context: Context) -> bytes:
+    async def forward(self, request: bytes, context: Context) -> bytes:
         async with self._proxy.admitted(context, self._path):
             # Cancelling this handler, when the client goes away or its deadline passes, cancels the awaited call too.
             call = self._call(request, metadata=_outgoing(context), timeout=context.time_remaining())
@@ -175,7 +174,7 @@ class _Stream:
         self._path = path
         self._call = backend.channel.stream_stream(path)
 
-    async def __call__(self, requests: AsyncIterator[bytes], context: Context) -> None:
+    async def forward(self, requests: AsyncIterator[bytes], context: Context) -> None:
         async with self._proxy.admitted(context, self._path):
             call = self._call(metadata=_outgoing(context), timeout=context.time_remaining())
             sending = asyncio.create_task(_send(requests, call))
