@@ -151,6 +151,14 @@ class Processes:
         else:
             self._addresses[name] = serving["address"]
 
+    def address(self, name: str) -> str:
+        """`host:port` where one of them listens."""
+        return self._addresses[name]
+
+    def pid(self, name: str) -> int:
+        """The process of one of them."""
+        return self._processes[name].pid
+
     def stop_one(self, name: str) -> int:
         """Sends SIGTERM to one of them and returns its exit code."""
         return _end(self._processes.get(name), signal.SIGTERM)
