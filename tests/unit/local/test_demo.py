@@ -1,12 +1,15 @@
 """What the demo trains, which run it calls the best, and how it says what went wrong."""
 
+import asyncio
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from penstock.errors import NotConnected
 from penstock_local.demo import DemoRun, best_run, demo, plan_demo, run_demo
 from penstock_local.demo_worker import WorkerPlan, epochs_of
 
@@ -62,13 +65,37 @@ def test_wrong_options_are_usage_errors(arguments: list[str]) -> None:
     assert "Traceback" not in result.output
 
 
-async def test_a_worker_that_finds_no_server_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_server_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PENSTOCK_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
-    runs = [run async for run in run_demo(plan_demo(quick=True))]
+    with pytest.raises(NotConnected, match="penstock up"):
+        await anext(run_demo(plan_demo(quick=True)))
+
+
+async def test_a_worker_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
+    monkeypatch.setenv("PENSTOCK_URL", "http://127.0.0.1:9")
+    plans = plan_demo(quick=True, project="Not A Project")
+    runs = [run async for run in run_demo(plans)]
     assert len(runs) == 2
     for run in runs:
         assert run.problem is not None
-        assert "penstock up" in run.problem
+        assert "project" in run.problem
         assert "Traceback" not in run.problem
+    assert best_run(runs) is None
+
+
+async def test_leaving_early_stops_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
+    monkeypatch.setenv("PENSTOCK_URL", "http://127.0.0.1:9")
+    plans = plan_demo(quick=True, epochs=1_000_000)
+    trained = asyncio.Event()
+    demo_runs = run_demo(plans, watch=lambda _: trained.set())
+    running = asyncio.ensure_future(anext(demo_runs))
+    await trained.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    children = psutil.Process().children()
+    assert not [child for child in children if "penstock_local.demo_worker" in " ".join(child.cmdline())]

@@ -112,7 +112,10 @@ async def run_demo(
 
     The workers find the server like every client: by the environment, a profile, or `penstock up` on this machine. When the
     iteration is left early or cancelled, workers that still train are told to stop, and end within `STOP_S`.
+
+    Raises `NotConnected` if there is no server to be found.
     """
+    resolve()
     slots = asyncio.Semaphore(PARALLEL_MAX)
 
     async def one(plan: WorkerPlan) -> DemoRun:

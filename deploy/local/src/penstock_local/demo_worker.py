@@ -101,7 +101,9 @@ def train(plan: WorkerPlan, report: Report) -> None:
         name=plan.name,
         group=plan.name.rsplit("/", 1)[0],
         config=_config(plan),
+        mode="online",  # whatever the environment says: what is not sent is not seen
     )
+    run.define_metric("validation/accuracy", goal="maximize", summary="max")
     if hasattr(os, "nice"):
         os.nice(NICENESS)  # after the sender was started, which must not wait for the training
     with run:
