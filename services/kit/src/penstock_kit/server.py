@@ -201,11 +201,11 @@ class Server:
         if method.kind is MethodKind.CLIENT_STREAM:
             run = self._chain(_handle_requests)
 
-            async def stream_stream(requests: Any, context: Any) -> None:
+            async def stream_stream(_: Any, context: Any) -> None:
                 _draining.set(self._draining)
-                await run(Call(method, context, stream=aiter(requests)))
+                await run(Call(method, context))
 
-            # Requests are decoded by the transport, so that the handler iterates over them with nothing in between.
+            # Requests of a stream are decoded by the transport as they are read.
             decode = partial(read_request, method.decode)
             return grpc.stream_stream_rpc_method_handler(stream_stream, request_deserializer=decode)
         if method.kind is MethodKind.SERVER_STREAM:

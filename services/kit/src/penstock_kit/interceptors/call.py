@@ -1,10 +1,10 @@
 """One RPC on its way through the stages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import grpc
 
@@ -27,6 +27,10 @@ __all__ = [
 
 FIRST_MESSAGE_WAIT_S_MAX = 10.0
 """How long a client stream may stay silent before its first message, which decides whether the caller may open it."""
+
+
+_aio: Any = grpc.aio  # the type stubs do not know EOF
+_EOF = _aio.EOF
 
 
 class RequestMalformed(InvalidInput):
@@ -85,28 +89,28 @@ def read_request(decode: Callable[[bytes], Any], raw: bytes) -> Any:
 
 
 class Requests:
-    """The messages of a client stream, the first of which was read before.
+    """The messages of a client stream, the first of which was read before. Nothing is done per message but to read it.
 
-    After the first one this hands out the transport's own awaitables: nothing is done per message.
+    The transport's own iterator is an async generator that nobody closes; its reads are used directly.
     """
 
-    __slots__ = ("_first", "_rest")
+    __slots__ = ("_first", "_read")
 
-    def __init__(self, first: Any, rest: AsyncIterator[Any]) -> None:
+    def __init__(self, first: Any, context: Any) -> None:
         self._first = first
-        self._rest = rest
+        self._read = context.read
 
-    def __aiter__(self) -> "Requests":
+    def __aiter__(self) -> Self:
         return self
 
-    def __anext__(self) -> Awaitable[Any]:
+    async def __anext__(self) -> Any:
         if self._first is not None:
-            return self._take_first()
-        return self._rest.__anext__()
-
-    async def _take_first(self) -> Any:
-        first, self._first = self._first, None
-        return first
+            first, self._first = self._first, None
+            return first
+        message = await self._read()
+        if message is _EOF:
+            raise StopAsyncIteration
+        return message
 
 
 class Call:
@@ -121,11 +125,9 @@ class Call:
         response: The encoded response of a unary call, once it was handled.
     """
 
-    __slots__ = ("_raw", "_stream", "bearer", "code", "context", "method", "request", "request_id", "response")
+    __slots__ = ("_raw", "bearer", "code", "context", "method", "request", "request_id", "response")
 
-    def __init__(
-        self, method: Method, context: Any, *, raw: bytes = b"", stream: AsyncIterator[Any] | None = None
-    ) -> None:
+    def __init__(self, method: Method, context: Any, *, raw: bytes = b"") -> None:
         self.method = method
         self.context = context
         self.request_id = ""
@@ -134,7 +136,6 @@ class Call:
         self.request: Any = None
         self.response: bytes = b""
         self._raw = raw
-        self._stream = stream
 
     @property
     def metadata(self) -> tuple[tuple[str, Any], ...]:
@@ -148,21 +149,21 @@ class Call:
 
     async def receive(self) -> None:
         """Reads the request, of a client stream the first one. Raises `RequestMalformed`, `FirstMessageMissing`."""
-        if self._stream is None:
+        if self.method.kind is not MethodKind.CLIENT_STREAM:
             self.request = read_request(self.method.decode, self._raw)
             return
         try:
             async with asyncio.timeout(FIRST_MESSAGE_WAIT_S_MAX):
-                self.request = await anext(self._stream)
-        except StopAsyncIteration:
-            raise FirstMessageMissing("The stream ended before its first message.") from None
+                first = await self.context.read()
         except TimeoutError:
             raise FirstMessageMissing(f"No first message came within {FIRST_MESSAGE_WAIT_S_MAX:g} s.") from None
+        if first is _EOF:
+            raise FirstMessageMissing("The stream ended before its first message.")
+        self.request = first
 
     def requests(self) -> Requests:
         """Returns all messages of a client stream, the received one first."""
-        assert self._stream is not None, "only client streams have more than one request"
-        return Requests(self.request, self._stream)
+        return Requests(self.request, self.context)
 
 
 Proceed = Callable[[Call], Awaitable[None]]
