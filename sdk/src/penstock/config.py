@@ -11,6 +11,7 @@ Files in the home folder, each readable by its owner alone (mode 0600):
 - `spool/`: what was logged and not yet sent. `data/`: what `penstock up` stores.
 """
 
+import ipaddress
 import json
 import os
 import secrets
@@ -152,7 +153,10 @@ def normalize_url(url: str) -> str:
 def is_loopback(http: str) -> bool:
     """Whether an HTTP address stays on this machine."""
     host = urlsplit(http).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def resolve(url: str | None = None, token: str | None = None) -> Connection:

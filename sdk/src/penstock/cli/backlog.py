@@ -1,19 +1,21 @@
-"""Which spools on this machine still hold something that the server has not taken."""
+"""Which spools on this machine hold something that is not on its way to the server."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from penstock import config
 from penstock.errors import SpoolCorrupt
-from penstock.spool.meta import RECEIPT_FILE, SpoolMeta, read_receipt, read_status
+from penstock.spool.meta import SpoolMeta, Status, read_status
 
 __all__ = ["WaitingSpool", "waiting_spools"]
 
 
 @dataclass(frozen=True)
 class WaitingSpool:
-    """A spool that is not wholly on the server.
+    """A spool that waits.
 
     Attributes:
         folder: Where it is.
@@ -29,17 +31,22 @@ class WaitingSpool:
 
 
 def waiting_spools() -> Iterator[WaitingSpool]:
-    """The spools without a receipt, in the order of their folders. Those being sent right now are among them."""
+    """The spools that no sender is streaming, in the order of their folders. A spool that was sent whole is gone."""
+    # Locks are left alone: to try the sender's, even for a moment, could turn away a sender that starts just now.
     for folder in sorted(config.spool_dir().glob("*/*")):
-        if not folder.is_dir() or read_receipt(folder / RECEIPT_FILE) is not None:
+        status = read_status(folder)
+        if not folder.is_dir() or (status is not None and _is_streaming(status)):
             continue
         try:
             run = SpoolMeta.read(folder).run_name
         except SpoolCorrupt:
             run = ""
-        status = read_status(folder)
         size = sum(_size(path) for path in folder.glob("*.log"))
         yield WaitingSpool(folder, run, size, status.message if status is not None else "")
+
+
+def _is_streaming(status: Status) -> bool:
+    return status.state == "streaming" and psutil.pid_exists(status.sender_process_id)
 
 
 def _size(path: Path) -> int:

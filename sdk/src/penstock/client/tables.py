@@ -136,13 +136,11 @@ def _arrow_column(pa: Any, values: list[Any]) -> Any:
     if all(issubclass(kind, datetime) for kind in kinds):
         return pa.array(values, pa.timestamp("us", tz="UTC"))
     if kinds == {list}:
-        return pa.array(values) if all(_is_flat(value) for value in values) else _texts(pa, values)
+        inner = {type(content) for value in values if value is not None for content in value}
+        if inner <= {int}:
+            return pa.array(values, pa.list_(pa.int64()))
+        return pa.array(values, pa.list_(pa.string())) if inner == {str} else _texts(pa, values)
     return _texts(pa, values)
-
-
-def _is_flat(values: list[Any] | None) -> bool:
-    kinds = {type(value) for value in values or ()}
-    return kinds <= {str} or kinds <= {int}
 
 
 def _texts(pa: Any, values: list[Any]) -> Any:

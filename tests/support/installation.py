@@ -1,0 +1,145 @@
+"""A whole installation but for the dashboard, in a thread of its own: for clients that block, and for processes.
+
+Auth and tracking on one port, over embedded stores; the gateway in front of them.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.auth import settings_in
+
+import penstock_auth.app
+import penstock_gateway.app
+import penstock_gateway.listeners
+import penstock_gateway.settings
+import penstock_tracking.app
+import penstock_tracking.store
+from penstock.client import Client
+from penstock.config import Connection
+from penstock_kit.application import Application, Running
+from penstock_kit.clock import SystemClock
+from penstock_kit.server import ServerSettings
+from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.stores.embedded.hot import InProcessHotStore
+from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
+from penstock_tracking.settings import TrackingSettings
+
+START_TIMEOUT_S = 30.0
+
+
+@dataclass
+class Installation:
+    """A running installation.
+
+    Attributes:
+        http: The gateway's HTTP address.
+        grpc: The gRPC address of the services, past the gateway.
+        token: The owner's token.
+    """
+
+    http: str
+    grpc: str
+    token: str = field(repr=False)
+
+    @property
+    def connection(self) -> Connection:
+        """As the owner, straight to the services."""
+        return Connection(self.http, self.grpc, self.token, "tests")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to find it: the gateway, which tells its gRPC address."""
+        return {"PENSTOCK_URL": self.http, "PENSTOCK_TOKEN": self.token}
+
+
+@contextmanager
+def installation(directory: Path) -> Iterator[Installation]:
+    """Runs an installation whose data lies below `directory`."""
+    ready: list[Installation | BaseException] = []
+    started = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        clock = SystemClock()
+        settings = settings_in(directory)
+        auth = penstock_auth.app.build(
+            settings, documents=await penstock_auth.app.open_documents(settings.data_dir), clock=clock
+        )
+        await auth.bootstrap()
+        tracking = penstock_tracking.app.build(
+            TrackingSettings(
+                data_dir=directory, auth_address="", service_credential_file=settings.service_credential_file
+            ),
+            documents=await SqliteDocumentStore.open(directory / "documents.db", penstock_tracking.store.COLLECTIONS),
+            metric_log=await SqliteMetricLog.open(directory / "metrics.db"),
+            hot=InProcessHotStore(clock),
+            clock=clock,
+        )
+
+        async def close() -> None:
+            await tracking.close()
+            await auth.application.close()
+
+        both = Application(
+            mounts=[*auth.application.mounts, *tracking.mounts],
+            jobs=[*auth.application.jobs, *tracking.jobs],
+            close=close,
+        )
+        services = Running(both, auth.guard, ServerSettings(drain_s=0.5), clock)
+        await services.start()
+        front = penstock_gateway.settings.Settings(
+            http_address="127.0.0.1:0",
+            grpc_address="127.0.0.1:0",
+            auth_address=services.address,
+            tracking_address=services.address,
+            drain_s=0.5,
+        )
+        listeners = penstock_gateway.listeners.bind(front)
+        gateway = penstock_gateway.app.build(front, listeners, clock)
+        await gateway.start()
+        token = await auth.owner_credential()
+        ready.append(Installation(listeners.local_http_url, services.address, token))
+        started.set()
+        await stop.wait()
+        await gateway.stop()
+        await services.stop()
+
+    def work() -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(run())
+        except BaseException as error:
+            ready.append(error)
+            started.set()
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    thread = threading.Thread(target=work, name="installation")
+    thread.start()
+    assert started.wait(START_TIMEOUT_S)
+    try:
+        if isinstance(ready[0], BaseException):
+            raise ready[0]
+        yield ready[0]
+    finally:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(START_TIMEOUT_S)
+        assert not thread.is_alive()
+    assert len(ready) == 1, f"the installation failed: {ready[1:]}"
+
+
+def wait_for_project(client: Client, project: str) -> None:
+    """Returns once a project that was just created is known to every service."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while not any(found.name == f"projects/{project}" for found in client.projects()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
