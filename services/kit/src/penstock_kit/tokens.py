@@ -196,6 +196,7 @@ class RemoteGuard:
         self._changed = asyncio.Event()
         self._stub: Any = None
         self._keys_fetched_s = float("-inf")
+        self._key_fetches = 0
         self._fetching_keys = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
 
@@ -310,15 +311,16 @@ class RemoteGuard:
         response = await stub.GetKeys(auth_service_pb2.GetKeysRequest(), timeout=_CALL_TIMEOUT_S)
         self._verifier.set_keys(json.loads(response.jwks_json))
         self._keys_fetched_s = self._clock.monotonic_s()
+        self._key_fetches += 1
 
     async def _refetch_keys(self) -> bool:
-        asked_s = self._clock.monotonic_s()
+        fetches = self._key_fetches
         async with self._fetching_keys:
             # Tokens with invented key ids must not turn into a load on auth.
             if self._stub is not None and self._clock.monotonic_s() - self._keys_fetched_s >= _KEY_REFETCH_INTERVAL_S:
                 with suppress(grpc.aio.AioRpcError):
                     await self._fetch_keys(self._stub)
-        return self._keys_fetched_s >= asked_s
+        return self._key_fetches > fetches
 
     @staticmethod
     async def _next(messages: Any) -> Any:
