@@ -15,7 +15,7 @@ _fields: ContextVar[dict[str, str] | None] = ContextVar("penstock_log_fields", d
 _SECRETS = re.compile(
     r"\b(?:pst|pss|psl|pvc)_[A-Za-z0-9_-]+"  # tokens, sessions, setup links, credentials of services
     r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"  # access tokens
-    r"|(?i:(?<=bearer )\S+)"
+    r"|(?i:(?<=bearer )[A-Za-z0-9._~+/=-]+)"
 )
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
