@@ -1,0 +1,346 @@
+"""The command line against the real services behind the real gateway."""
+
+import csv
+import json
+import os
+import pty
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.installation import Installation
+from typer.testing import CliRunner
+
+from penstock import config
+from penstock.api.tracking.v1 import run_pb2, tracking_service_pb2
+from penstock.cli.main import build
+
+pytestmark = pytest.mark.usefixtures("home")
+
+COMMAND = [sys.executable, "-c", "from penstock.cli.main import main; main()"]
+
+
+def run(*args: str, **kwargs: Any) -> Any:
+    return CliRunner().invoke(build(), args, **kwargs)
+
+
+def lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_login_keeps_a_checked_token_for_its_owner_alone(
+    server: Installation, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PENSTOCK_URL")
+    monkeypatch.delenv("PENSTOCK_TOKEN")
+    result = run("login", server.http, "--token-stdin", "--json", input=server.token + "\n")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["principal"] == "users/owner"
+    assert server.token not in result.output
+    assert stat.S_IMODE((home / "config.json").stat().st_mode) == 0o600
+    assert config.resolve().source == "profile 127.0.0.1"
+    assert run("whoami", "--json").exit_code == 0
+
+
+def test_login_keeps_no_token_that_is_refused(server: Installation, home: Path) -> None:
+    result = run("login", server.http, "--token-stdin", input="pst_" + "0" * 32 + "_wrong\n")
+    assert result.exit_code == 4
+    assert not home.exists()
+
+
+def test_login_asks_on_a_terminal_without_echo(server: Installation, home: Path) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "login", server.http, "--profile", "lab"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = b""
+    while b"Token:" not in shown:
+        shown += os.read(master, 4096)
+    os.write(master, server.token.encode() + b"\n")
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # the other end was closed
+            break
+        if not piece:
+            break
+        shown += piece
+    assert process.wait(timeout=30) == 0, shown
+    os.close(master)
+    assert server.token.encode() not in shown
+    assert b"Signed in" in shown
+    assert [profile.name for profile in config.profiles()] == ["lab"]
+
+
+def test_whoami_and_status(server: Installation, project: Any) -> None:
+    who = json.loads(run("whoami", "--json").stdout)
+    assert (who["principal"], who["owner"], who["role"], who["source"]) == ("users/owner", True, "ADMIN", "environment")
+    assert "users/owner (owner of the installation)" in run("whoami").stdout
+    status = json.loads(run("status", "--json").stdout)
+    assert status["http"] == server.http
+    assert status["version"]
+    assert project.id in status["projects"]
+    assert status["spools_waiting"] == 0
+    assert server.http in run("status").stdout
+
+
+def test_a_wrong_token_is_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_TOKEN", "pst_wrong")
+    for words in (["whoami"], ["status"], ["run", "list"], ["project", "list"]):
+        result = run(*words, "--json")
+        assert result.exit_code == 4
+        assert json.loads(result.stderr)["error"]["reason"] == "TOKEN_INVALID"
+
+
+def test_doctor_is_content() -> None:
+    result = run("doctor", "--json")
+    checks = {check["name"]: check for check in lines(result.stdout)}
+    assert {name: check["result"] for name, check in checks.items()} == dict.fromkeys(
+        ["python", "packages", "home", "server", "token", "clock", "spool", "extras"], "ok"
+    )
+    assert result.exit_code == 0
+
+
+def test_projects(project: Any) -> None:
+    result = run("project", "create", f"{project.id}-x", "--title", "An x", "--json")
+    assert json.loads(result.stdout)["name"] == f"projects/{project.id}-x"
+    again = run("project", "create", f"{project.id}-x")
+    assert again.exit_code == 1
+    assert "Error:" in again.stderr
+    assert run("project", "create", "Not Valid").exit_code == 2
+    assert f"projects/{project.id}-x" in [found["name"] for found in lines(run("project", "list", "--json").stdout)]
+    assert "An x" in run("project", "list").stdout
+
+
+def test_tokens(project: Any, server: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("token", "create", "ci", "--project", project.id, "--role", "viewer", "--expires", "1d")
+    secret = result.stdout.strip()
+    assert secret.startswith("pst_")
+    assert secret not in result.stderr
+    listed = next(token for token in lines(run("token", "list", "--json").stdout) if token["title"] == "ci")
+    assert (listed["role"], listed["projects"]) == ("VIEWER", [f"projects/{project.id}"])
+    monkeypatch.setenv("PENSTOCK_TOKEN", secret)
+    assert run("run", "list", "-p", project.id).exit_code == 0
+    assert run("run", "list", "-p", "default").exit_code == 4
+    monkeypatch.setenv("PENSTOCK_TOKEN", server.token)
+    assert run("token", "revoke", listed["name"]).exit_code == 0
+    monkeypatch.setenv("PENSTOCK_TOKEN", secret)
+    assert run("whoami").exit_code == 4
+    monkeypatch.setenv("PENSTOCK_TOKEN", server.token)
+    assert run("token", "revoke", "0" * 32).exit_code == 3
+    assert run("token", "create", "x", "--role", "king").exit_code == 2
+
+
+def test_an_empty_project_gives_a_hint(project: Any) -> None:
+    result = run("run", "list", "-p", project.id)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert f'penstock.init(project="{project.id}")' in result.stderr
+    assert "matches" in run("run", "list", "-p", project.id, "--filter", 'state = "FAILED"').stderr
+    assert run("run", "list", "-p", project.id, "--json").stdout == ""
+
+
+def test_runs_are_listed(project: Any) -> None:
+    for index in range(3):
+        name = project.new_run(
+            display_name=f"run {index}", params=[run_pb2.Param(key="lr", value=run_pb2.Value(double_value=index / 10))]
+        )
+        project.log(name, "val/loss", [index / 10])
+    table = run("run", "list", "-p", project.id).stdout
+    assert "run 2" in table
+    assert "running" in table
+    chosen = run(
+        "run", "list", "-p", project.id, "--columns", 'display_name,params.lr,metrics."val/loss"',
+        "--order-by", 'metrics."val/loss" desc', "--limit", "2",
+    )  # fmt: skip
+    assert chosen.stdout.index("run 2") < chosen.stdout.index("run 1")
+    assert "run 0" not in chosen.stdout
+    assert "metrics.val/loss" in chosen.stdout
+    assert "--limit" in chosen.stderr
+    found = lines(
+        run("run", "list", "-p", project.id, "--json", "-f", "params.lr < 0.15", "-c", "state,metrics.val/loss").stdout
+    )
+    assert [set(run) for run in found] == [{"name", "state", "metrics"}] * 2
+    assert sorted(run["metrics"]["val/loss"] for run in found) == [0.0, 0.1]
+    whole = lines(run("run", "list", "-p", project.id, "--json").stdout)
+    assert {run["params"]["lr"] for run in whole} == {0.0, 0.1, 0.2}
+
+
+def test_a_wrong_filter_is_2_and_says_where(project: Any) -> None:
+    result = run("run", "list", "-p", project.id, "--filter", "state === 1", "--json")
+    assert result.exit_code == 2
+    error = json.loads(result.stderr)["error"]
+    assert error["reason"] == "FILTER_INVALID"
+    assert "position" in error["metadata"]
+
+
+def test_another_project_is_3() -> None:
+    assert run("run", "list", "-p", "nowhere").exit_code == 3
+
+
+def test_a_run_is_shown_by_name_id_and_beginning_of_the_id(project: Any) -> None:
+    name = project.new_run(
+        run_id="abcd" + "0" * 28,
+        display_name="shown",
+        params=[run_pb2.Param(key="layers", value=run_pb2.Value(json_value="[1,2]"))],
+        tags=[run_pb2.Tag(key="team", value="vision\x1b[31m")],
+    )
+    project.log(name, "val/loss", [float("nan"), 0.5])
+    for way in ([name], [name.rpartition("/")[2], "-p", project.id], ["abcd", "-p", project.id]):
+        shown = json.loads(run("run", "show", *way, "--json").stdout)
+        assert shown["name"] == name
+        assert shown["params"] == {"layers": [1, 2]}
+        assert shown["metrics"]["val/loss"]["value"] == 0.5
+    text = run("run", "show", name).stdout
+    for part in ("shown", "layers", "[1, 2]", "vision", "val/loss", "0.5"):
+        assert part in text
+    assert "\x1b" not in text
+    project.new_run(run_id="abcd1" + "0" * 27)
+    several = run("run", "show", "abcd", "-p", project.id)
+    assert several.exit_code == 2
+    assert "give more" in several.stderr
+    assert run("run", "show", "dddd", "-p", project.id).exit_code == 3
+    assert run("run", "show", "0" * 32, "-p", project.id).exit_code == 3
+    assert run("run", "show", "xyz", "-p", project.id).exit_code == 2
+
+
+def test_a_run_is_followed_to_its_end(project: Any) -> None:
+    name = project.new_run(display_name="followed")
+    project.log(name, "x", [1.0, float("inf")])
+    project.log(name, "y", [5.0])
+    project.finish(name)
+    events = lines(run("run", "tail", name, "--key", "x", "--json").stdout)
+    assert [event["state"] for event in events if "state" in event] == ["FINISHED"]
+    assert [(e["step"], e["value"]) for e in events if "value" in e] == [(0, 1.0), (1, "Infinity")]
+    text = run("run", "tail", name)
+    assert "x = 1" in text.stdout
+    assert "followed is finished" in text.stderr
+
+
+def test_following_ends_quietly_with_an_interrupt(project: Any) -> None:
+    name = project.new_run()
+    project.log(name, "x", [1.0])
+    process = subprocess.Popen(
+        [*COMMAND, "run", "tail", name, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    while '"value": 1.0' not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr == ""
+
+
+@pytest.fixture
+def logged(project: Any) -> str:
+    name = project.new_run()
+    project.log(name, "long", [index / 7 for index in range(70_000)])
+    project.log(name, "odd", [float("nan"), float("-inf"), -0.0])
+    return name
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    if path.suffix == ".arrow":
+        return pa.ipc.open_file(path).read_all().to_pylist()
+    if path.suffix == ".json":
+        return json.loads(path.read_text())
+    if path.suffix == ".jsonl":
+        return lines(path.read_text())
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "csv", "json", "jsonl"])
+def test_every_point_is_exported(logged: str, suffix: str, tmp_path: Path) -> None:
+    target = tmp_path / f"points.{suffix}"
+    result = run("run", "export", logged, "-o", str(target), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"run": logged, "file": str(target), "format": suffix, "points": 70_003}
+    rows = read(target)
+    assert list(rows[0]) == ["key", "step", "time", "value"]
+    assert [float(row["value"]) for row in rows if row["key"] == "long"] == [index / 7 for index in range(70_000)]
+    odd = [float(row["value"]) for row in rows if row["key"] == "odd"]
+    assert repr(odd) == "[nan, -inf, -0.0]"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [target.name]
+
+
+def test_export_replaces_only_when_told(logged: str, tmp_path: Path) -> None:
+    target = tmp_path / "points.csv"
+    target.write_text("kept")
+    assert run("run", "export", logged, "-o", str(target)).exit_code == 2
+    assert target.read_text() == "kept"
+    assert run("run", "export", logged, "-o", str(target), "--key", "odd", "--force").exit_code == 0
+    assert [row["step"] for row in read(target)] == ["0", "1", "2"]
+
+
+def test_export_to_standard_output_is_only_the_points(logged: str) -> None:
+    result = run("run", "export", logged, "-o", "-", "--format", "csv", "--key", "odd", "--by-rank")
+    assert result.stdout.splitlines()[:2] == ["key,rank,step,time,value", "odd,0,0,2023-11-14T22:13:20Z,NaN"]
+
+
+def test_an_export_of_nothing_is_a_whole_file(project: Any, tmp_path: Path) -> None:
+    name = project.new_run()
+    for suffix in ("parquet", "arrow", "csv", "json", "jsonl"):
+        target = tmp_path / f"none.{suffix}"
+        assert run("run", "export", name, "-o", str(target)).exit_code == 0
+        assert read(target) == []
+    assert run("run", "export", f"projects/{project.id}/runs/{'0' * 32}", "-o", str(tmp_path / "x.csv")).exit_code == 3
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_export_without_pyarrow_names_the_extra(logged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("run", "export", logged, "-o", str(tmp_path / "points.parquet"))
+    assert result.exit_code == 1
+    assert "pip install 'penstock[arrow]'" in result.stderr
+    assert run("run", "export", logged, "-o", str(tmp_path / "points.csv"), "--key", "odd").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["points.csv"]
+
+
+def test_there_is_a_progress_bar_on_a_terminal_alone(logged: str, tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "run", "export", logged, "-o", str(tmp_path / "points.csv")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        text=True,
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65_536)
+        except OSError:  # the other end was closed
+            break
+        if not piece:
+            break
+        shown += piece
+    stdout, _ = process.communicate(timeout=30)
+    os.close(master)
+    assert process.returncode == 0
+    assert b"Exporting" in shown
+    assert stdout == f"Wrote 70,003 points to {tmp_path / 'points.csv'}.\n"
+    assert run("run", "export", logged, "-o", str(tmp_path / "again.csv")).stderr == ""
+
+
+def test_a_deleted_run_can_still_be_shown(project: Any) -> None:
+    name = project.new_run(display_name="binned")
+    project.client.tracking.DeleteRun(tracking_service_pb2.DeleteRunRequest(name=name))
+    assert "binned" not in run("run", "list", "-p", project.id).stdout
+    assert "binned" in run("run", "list", "-p", project.id, "--deleted").stdout
+    assert "(in the bin)" in run("run", "show", name).stdout
