@@ -58,7 +58,3 @@ class ByteBoundedCache(Generic[T]):
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= entry[1]
-
-    def values(self) -> list[T]:
-        """All values, without counting as a use."""
-        return [value for value, _ in self._entries.values()]

@@ -330,22 +330,30 @@ class _Reader:
 
     def _unexpected(self, error: UnexpectedInput) -> QueryInvalid:
         expected: Iterable[str] = ()
-        position, token, kind = len(self._text.rstrip()), "", "$END"
+        position, piece, kind = len(self._text.rstrip()), "", "$END"
         if isinstance(error, UnexpectedCharacters):
             position, kind, expected = error.pos_in_stream or 0, "", error.allowed or ()
-            token = self._text[position]
+            piece = self._text[position]
         elif isinstance(error, UnexpectedToken):
             expected = error.expected
             if error.token.type != "$END":
-                position, token, kind = error.token.start_pos or 0, str(error.token), error.token.type
+                position, piece, kind = error.token.start_pos or 0, str(error.token), error.token.type
         # Not all that the grammar's state lists can really follow: what follows is found by trying.
         parser = getattr(error, "interactive_parser", None)
         expected = parser.accepts() if parser is not None else expected
-        shown = token if len(token) <= TOKEN_CHARS_MAX else token[:TOKEN_CHARS_MAX] + "…"
-        found = f"found {shown}" if token else "but here is the end"
+        shown = piece if len(piece) <= TOKEN_CHARS_MAX else piece[:TOKEN_CHARS_MAX] + "…"
+        found = f"found {shown}" if piece else "but here is the end"
         problem = f"Expected {_in_words(expected)}; {found}."
-        if token in ("'", '"', "`"):
+        if piece == "." and self._text[position + 1 : position + 2] in ("'", '"', "`"):
+            position, piece = position + 1, self._text[position + 1]
+        if piece == "'" and kind == "" and self._text[position - 1 : position] == ".":
+            problem = "A key stands in double quotes or backticks."
+        elif piece in ("'", '"', "`"):
             problem = "The quote that opens here is never closed."
+        elif piece == ".":
+            problem = (
+                "Expected a key after the dot; put it in double quotes if it holds more than letters, digits and _."
+            )
         elif "NUMBER" in expected and kind == "NAME":
             problem = f"Expected {_VALUE}; found {shown}. A text needs quotes: '{shown}'."
         elif "NUMBER" in expected and kind == "FIELD":
@@ -354,7 +362,7 @@ class _Reader:
             problem = f"Expected {_VALUE}; found {shown}. Write IS NULL or IS NOT NULL."
         elif "NAME" in expected and kind in ("STRING", "NUMBER"):
             problem += " The field stands on the left, the value on the right."
-        return self._error(problem, self._text, position, token)
+        return self._error(problem, self._text, position, piece)
 
 
 def _unquoted(quoted: str) -> str:

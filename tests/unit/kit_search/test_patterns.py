@@ -1,0 +1,50 @@
+"""LIKE patterns."""
+
+import pytest
+
+from penstock_kit.search.patterns import LikePattern, PatternInvalid
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("", "", True),
+        ("", "a", False),
+        ("%", "", True),
+        ("%", "any\nthing", True),
+        ("%%", "x", True),
+        ("a%", "abc", True),
+        ("a%", "xabc", False),
+        ("%c", "abc", True),
+        ("%c", "abcd", False),
+        ("a_c", "abc", True),
+        ("a_c", "ac", False),
+        ("_", "€", True),
+        ("_", "\n", True),
+        ("a\\%", "a%", True),
+        ("a\\%", "ab", False),
+        ("a\\_", "a_", True),
+        ("\\\\", "\\", True),
+        ("a.c", "abc", False),
+        ("(a|b)*", "(a|b)*", True),
+        ("ABC", "abc", False),
+        ("a\n", "a\n", True),
+        ("a", "a\n", False),
+    ],
+)
+def test_like(pattern: str, text: str, expected: bool) -> None:
+    assert LikePattern(pattern, ignore_case=False).matches(text) is expected
+
+
+def test_ilike_ignores_case_of_all_alphabets() -> None:
+    assert LikePattern("rÉs%Ω", ignore_case=True).matches("RéSnetω")
+
+
+def test_a_lone_backslash_at_the_end_is_refused() -> None:
+    with pytest.raises(PatternInvalid):
+        LikePattern("a\\\\\\", ignore_case=False)
+
+
+def test_a_hostile_pattern_ends() -> None:
+    # A matcher that backtracks would take longer than the universe is old.
+    assert not LikePattern("%a" * 500, ignore_case=True).matches("a" * 499 + "b" * 8_000)
