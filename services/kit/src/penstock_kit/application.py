@@ -25,7 +25,7 @@ __all__ = ["Application", "Job", "Running", "serve"]
 
 _JOB_BACKOFF_S_MIN = 0.5
 _JOB_BACKOFF_S_MAX = 30.0
-_READINESS_POLL_S = 0.25
+_READINESS_POLL_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -59,15 +59,11 @@ class Application:
 
 
 @runtime_checkable
-class _FollowingGuard(Protocol):
-    """A guard that follows something, and has to learn from it before it can decide."""
+class _Learning(Protocol):
+    """A guard that has to learn something before it can decide."""
 
     @property
     def ready(self) -> bool: ...
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 class Running:
@@ -75,8 +71,8 @@ class Running:
 
     Args:
         application: What is run. It is closed by `stop`, and by a `start` that fails.
-        guard: Decides about each call. If it has `start`, `close` and `ready`, as `RemoteGuard` has, it is started and closed
-            here, and health says NOT_SERVING as long as it is not ready.
+        guard: Decides about each call. Whoever made it starts and closes it. If it has `ready`, as `RemoteGuard` has, health
+            says NOT_SERVING for as long as it is not.
         settings: Where it listens and what it takes.
         clock: The time.
         tracer: Where spans go.
@@ -108,8 +104,6 @@ class Running:
         except BaseException:
             await self._application.close()
             raise
-        if isinstance(self._guard, _FollowingGuard):
-            await self._guard.start()
         await self._publish_readiness()
         self._tasks.append(asyncio.create_task(self._watch_readiness(), name="readiness"))
         for job in self._application.jobs:
@@ -124,17 +118,15 @@ class Running:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._tasks.clear()
-            if isinstance(self._guard, _FollowingGuard):
-                await self._guard.close()
             await self._application.close()
 
     async def _publish_readiness(self) -> None:
-        ready = self._guard.ready if isinstance(self._guard, _FollowingGuard) else True
+        ready = self._guard.ready if isinstance(self._guard, _Learning) else True
         for service in self._server.services:
             await self._server.set_ready(service, ready)
 
     async def _watch_readiness(self) -> None:
-        while isinstance(self._guard, _FollowingGuard):
+        while isinstance(self._guard, _Learning):
             await asyncio.sleep(_READINESS_POLL_S)
             await self._publish_readiness()
 
