@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from penstock_kit import paging
 from penstock_kit.paging import PageTokenInvalid
@@ -20,7 +20,6 @@ from penstock_kit.search import (
     Comparison,
     Expression,
     Field,
-    Found,
     Membership,
     Operator,
     OrderTerm,
@@ -49,6 +48,7 @@ _LIFECYCLE = Field(ATTRIBUTES, "lifecycle_stage", ColumnType.VALUE)
 _EXPERIMENT = Field(ATTRIBUTES, "experiment", ColumnType.VALUE)
 _DEFAULT_ORDER = (OrderTerm(Field(ATTRIBUTES, "start_time", ColumnType.TIME), descending=True),)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -137,6 +137,13 @@ class _ProjectRuns:
                 # Its log may have grown before this index knew whose it is.
                 self.stale.add(run.run_id)
 
+    def take_latest(self, read: Sequence[tuple[str, Mapping[str, LatestValue] | None]]) -> None:
+        """Takes over latest values; None for a run that is no longer there."""
+        for run_id, latest in read:
+            if latest is not None:
+                self.table.put(run_id, METRICS, metric_cells(latest))
+            self.stale.discard(run_id)
+
 
 class RunIndex:
     """Answers searches over runs.
@@ -175,9 +182,7 @@ class RunIndex:
             self._projects.put(query.project, runs)
         async with runs.lock:
             await self._catch_up(query.project, runs)
-            found: Found = await _in_thread(
-                lambda: find(runs.table, expression, order, limit=query.page_size, after=after)
-            )
+            found = await _in_thread(find, runs.table, expression, order, limit=query.page_size, after=after)
             if runs.table.row_count > 2 * len(runs.table) + DEAD_ROWS_MAX:
                 self._projects.drop(query.project)
             else:
@@ -191,7 +196,7 @@ class RunIndex:
             page = await self._documents.changes(RUNS, project, since=runs.revision)
             changes = page.changes
             if changes:
-                await _in_thread(lambda changes=changes: runs.take(changes))
+                await _in_thread(runs.take, changes)
             runs.revision, more = page.revision, page.more
         more = True
         while more:
@@ -206,10 +211,7 @@ class RunIndex:
         for first in range(0, len(stale), LATEST_AT_ONCE):
             run_ids = stale[first : first + LATEST_AT_ONCE]
             read = await asyncio.gather(*(self._read_latest(project, run_id) for run_id in run_ids))
-            for run_id, latest in zip(run_ids, read, strict=True):
-                if latest is not None:
-                    runs.table.put(run_id, METRICS, metric_cells(latest))
-                runs.stale.discard(run_id)
+            await _in_thread(runs.take_latest, list(zip(run_ids, read, strict=True)))
 
     async def _read_latest(self, project: str, run_id: str) -> Mapping[str, LatestValue] | None:
         try:
@@ -240,9 +242,9 @@ def _position(query: RunQuery, order: Sequence[OrderTerm]) -> Position | None:
         raise PageTokenInvalid("The page token is not one that this server gave out.") from None
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Does work in a thread. Waits for its end even when cancelled, so that no lock opens under a thread at work."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

@@ -1,0 +1,335 @@
+"""The index over runs, on real embedded stores: what it finds, and that it sees every acknowledged write."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from penstock.api.tracking.v1 import metric_pb2
+from penstock_kit.paging import PageTokenInvalid
+from penstock_kit.search import FilterInvalid, OrderInvalid
+from penstock_kit.stores.documents import DocumentStore
+from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
+from penstock_kit.stores.metric_log import BatchRecord, MetricLog
+from penstock_tracking.domain import JsonText, Run, RunState
+from penstock_tracking.errors import RunNotFound
+from penstock_tracking.search import RunIndex, RunQuery
+from penstock_tracking.series.latest import LatestReader, LatestValue
+from penstock_tracking.store import COLLECTIONS, RUNS, TrackingStore
+
+PROJECT = "vision"
+
+
+@dataclass
+class Platform:
+    """Stores with runs in them, and an index over them."""
+
+    documents: DocumentStore
+    log: MetricLog
+    store: TrackingStore
+    index: RunIndex
+    sequences: dict[str, int]
+
+    def replica(self, bytes_max: int = 1_000_000) -> RunIndex:
+        return RunIndex(self.documents, self.log, LatestReader(self.log, self.store), bytes_max=bytes_max)
+
+    async def add(self, number: int, project: str = PROJECT, **fields: object) -> Run:
+        run_id = f"{number:032x}"
+        key = hashlib.md5(f"{project}/{run_id}".encode()).digest()
+        run = Run(project, run_id, key, "0", f"run-{number}", "users/ada", 1, 1, start_us=number * 1_000_000)
+        stored, _ = await self.store.add_run(replace(run, **fields))
+        return stored.value
+
+    async def change(self, run: Run, **fields: object) -> None:
+        await self.store.change_run(run.project, run.run_id, lambda before: replace(before, **fields))
+
+    async def log_points(self, run: Run, key: str, values: Sequence[float]) -> None:
+        """Appends points; each call is a batch of a writer of its own."""
+        number = self.sequences[run.run_id] = self.sequences.get(run.run_id, 0) + 1
+        content = metric_pb2.MetricBatchContent(
+            new_keys=[metric_pb2.MetricKey(id=0, key=key)],
+            blocks=[
+                metric_pb2.MetricBlock(
+                    key_ids=[0],
+                    steps=[number * 1000 + step for step in range(len(values))],
+                    times_unix_us=[0] * len(values),
+                    values=values,
+                )
+            ],
+        ).SerializeToString()
+        digest = hashlib.sha256(content).digest()
+        chain = hashlib.sha256(bytes(32) + digest).digest()
+        writer = number.to_bytes(16, "big")
+        points = len(values)
+        await self.log.append([BatchRecord(run.log_key, writer, 1, digest, chain, points, points, True, 0, content)])
+
+    async def find(self, filter_: str = "", index: RunIndex | None = None, **fields: object) -> list[int]:
+        """The numbers of the runs found."""
+        query = replace(RunQuery(PROJECT, filter_), **fields)
+        return [int(run_id, 16) for run_id in (await (index or self.index).search(query)).run_ids]
+
+
+@asynccontextmanager
+async def platform_at(path: Path) -> AsyncIterator[Platform]:
+    documents = await SqliteDocumentStore.open(path / "documents.db", COLLECTIONS)
+    log = await SqliteMetricLog.open(path / "log.db")
+    store = TrackingStore(documents)
+    yield Platform(documents, log, store, RunIndex(documents, log, LatestReader(log, store)), {})
+    await log.close()
+    await documents.close()
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+    async with platform_at(tmp_path) as made:
+        yield made
+
+
+async def test_every_field_can_be_asked_for(platform: Platform) -> None:
+    run = await platform.add(
+        7,
+        experiment_id="3",
+        display_name="swift-delta",
+        state=RunState.FINISHED,
+        create_us=2_000_000,
+        update_us=3_000_000,
+        end_us=9_500_000,
+        heartbeat_us=8_000_000,
+        notes="try again",
+        group="sweep",
+        forked_from=f"projects/{PROJECT}/runs/{1:032x}",
+        params={
+            "lr": 0.01,
+            "model": "resnet50",
+            "layers": 50,
+            "debug": False,
+            "size": JsonText("[224, 224]"),
+            "a b": "x",
+        },
+        tags={"mlflow.runName": "swift"},
+        summary={"best": 0.9},
+    )
+    await platform.log_points(run, "val/loss", [0.5, 0.2, 0.4])
+    for text in (
+        f"run_id = '{run.run_id}'",
+        "name = 'swift-delta' and display_name like 'swift%'",
+        "experiment = '3' and experiment = 3",
+        "state = 'FINISHED' and status = 'FINISHED'",
+        "lifecycle_stage = 'ACTIVE'",
+        "start_time = '1970-01-01T00:00:07Z' and start_time = 7000",
+        "create_time = 2000 and update_time = 3000 and end_time = 9500 and heartbeat_time = 8000",
+        "duration = 2.5",
+        "creator = 'users/ada'",
+        "group = 'sweep' and notes ilike '%AGAIN%' and forked_from like '%/runs/%'",
+        "params.lr < 0.1 and params.model like 'resnet%' and params.layers = 50 and params.debug = false",
+        "params.size = '[224, 224]' and params.\"a b\" = 'x'",
+        "tags.mlflow.runName = 'swift'",
+        "summary.best > 0.8",
+        'metrics.val/loss = 0.4 and metrics."val/loss".min = 0.2 and metrics."val/loss".max = 0.5',
+    ):
+        assert await platform.find(text) == [7], text
+
+
+async def test_empty_attributes_are_missing(platform: Platform) -> None:
+    await platform.add(1)
+    assert await platform.find("group is null and notes is null and forked_from is null and duration is null") == [1]
+    assert await platform.find("end_time is null and heartbeat_time is null") == [1]
+
+
+async def test_a_search_sees_each_write_before_it(platform: Platform) -> None:
+    replica = platform.replica()
+
+    async def both(text: str) -> list[int]:
+        found = await platform.find(text)
+        assert await platform.find(text, replica) == found
+        return found
+
+    assert await both("") == []
+    first = await platform.add(1)
+    assert await both("") == [1]
+    await platform.log_points(first, "loss", [3.0])
+    assert await both("metrics.loss = 3") == [1]
+    await platform.change(first, params={"lr": 0.1}, tags={"a": "b"})
+    assert await both("params.lr = 0.1 and tags.a = 'b' and metrics.loss = 3") == [1]
+    await platform.change(first, tags={})
+    assert await both("tags.a is null and metrics.loss = 3") == [1]
+    await platform.log_points(first, "loss", [2.0])
+    assert await both("metrics.loss = 2") == [1]
+    second = await platform.add(2)
+    await platform.log_points(second, "loss", [2.0])
+    await platform.log_points(second, "accuracy", [0.9])
+    assert await both("metrics.loss = 2") == [2, 1]
+    await platform.documents.delete(RUNS, PROJECT, first.run_id)
+    assert await both("metrics.loss = 2") == [2]
+
+
+async def test_writes_between_searches_are_seen_whoever_searches(platform: Platform) -> None:
+    seen = 0
+    run = await platform.add(1)
+
+    async def write() -> None:
+        nonlocal seen
+        for number in range(1, 21):
+            await platform.log_points(run, "loss", [float(number)])
+            seen = number
+
+    async def search() -> None:
+        while seen < 20:
+            before = seen
+            found = await platform.find(f"metrics.loss >= {before}")
+            assert found == [1] or before == 0
+            await asyncio.sleep(0)
+
+    await asyncio.gather(write(), search(), search())
+    assert await platform.find("metrics.loss = 20") == [1]
+
+
+async def test_projects_are_apart(platform: Platform) -> None:
+    await platform.add(1)
+    other = await platform.add(2, project="speech")
+    await platform.log_points(other, "loss", [1.0])
+    assert await platform.find("") == [1]
+    assert await platform.find("metrics.loss = 1") == []
+    page = await platform.index.search(RunQuery("speech", "metrics.loss = 1"))
+    assert page.run_ids == [other.run_id]
+
+
+async def test_deleted_runs_are_found_on_demand_only(platform: Platform) -> None:
+    run = await platform.add(1)
+    await platform.add(2)
+    await platform.store.change_run(PROJECT, run.run_id, lambda before: before.deleted(5))
+    assert await platform.find() == [2]
+    assert await platform.find("lifecycle_stage = 'DELETED'") == []
+    assert await platform.find(show_deleted=True) == [2, 1]
+    assert await platform.find("lifecycle_stage = 'DELETED'", show_deleted=True) == [1]
+
+
+async def test_experiments(platform: Platform) -> None:
+    for number in range(4):
+        await platform.add(number, experiment_id=str(number % 3))
+    assert await platform.find(experiment_ids=("0",)) == [3, 0]
+    assert await platform.find("display_name != 'run-0'", experiment_ids=("0", "1")) == [3, 1]
+
+
+async def test_order_and_pages(platform: Platform) -> None:
+    for number in range(7):
+        await platform.add(number, params={"group": number % 2})
+    assert await platform.find() == [6, 5, 4, 3, 2, 1, 0]
+    query = RunQuery(PROJECT, "params.group >= 0", "params.group desc, start_time", page_size=3)
+    found: list[int] = []
+    token = ""
+    for number in range(3):
+        page = await platform.index.search(replace(query, page_token=token))
+        assert page.total == 7 + number
+        found += [int(run_id, 16) for run_id in page.run_ids]
+        token = page.next_page_token
+        await platform.add(100 + 2 * number, params={"group": 7})  # stands before all that were read
+    assert found == [1, 3, 5, 0, 2, 4, 6]
+    assert token == ""
+
+
+async def test_a_token_of_another_query_is_refused(platform: Platform) -> None:
+    for number in range(3):
+        await platform.add(number)
+    page = await platform.index.search(RunQuery(PROJECT, page_size=1))
+    assert page.next_page_token
+    for other in (
+        RunQuery(PROJECT, "state = 'RUNNING'"),
+        RunQuery(PROJECT, order_by="name"),
+        RunQuery(PROJECT, show_deleted=True),
+        RunQuery(PROJECT, experiment_ids=("0",)),
+        RunQuery("speech"),
+    ):
+        with pytest.raises(PageTokenInvalid):
+            await platform.index.search(replace(other, page_token=page.next_page_token))
+    # Another size of page is fine.
+    assert await platform.find(page_size=2, page_token=page.next_page_token) == [1, 0]
+    with pytest.raises(PageTokenInvalid):
+        await platform.find(page_token="nonsense")
+
+
+async def test_a_token_of_the_longest_texts_fits(platform: Platform) -> None:
+    for number in range(2):
+        await platform.add(number, params={f"p{key}": "𝄞" * 1_000 for key in range(10)})
+    order = ", ".join(f"params.p{key}" for key in range(10))
+    for order_by in ("params.p0", order):
+        page = await platform.index.search(RunQuery(PROJECT, order_by=order_by, page_size=1))
+        assert len(page.next_page_token) <= 4_096
+        assert await platform.find(order_by=order_by, page_token=page.next_page_token) == [1]
+
+
+async def test_bad_queries_are_refused(platform: Platform) -> None:
+    with pytest.raises(FilterInvalid):
+        await platform.find("state = RUNNING")
+    with pytest.raises(OrderInvalid):
+        await platform.find(order_by="state downwards")
+
+
+async def test_blank_texts_mean_nothing(platform: Platform) -> None:
+    await platform.add(1)
+    assert await platform.find("  \n", order_by=" ") == [1]
+
+
+async def test_projects_that_fall_out_of_memory_are_read_again(platform: Platform) -> None:
+    index = platform.replica(bytes_max=1)
+    runs = {project: await platform.add(1, project) for project in ("a", "b", "c")}
+    for loss in (1.0, 2.0):
+        for project, run in runs.items():
+            await platform.log_points(run, "loss", [loss])
+            page = await index.search(RunQuery(project, f"metrics.loss = {loss}"))
+            assert page.run_ids == [run.run_id]
+
+
+async def test_a_new_index_finds_what_was_there(tmp_path: Path) -> None:
+    async with platform_at(tmp_path) as platform:
+        for number in range(50):
+            run = await platform.add(number)
+            await platform.log_points(run, "loss", [float(number)])
+    async with platform_at(tmp_path) as platform:
+        assert await platform.find("metrics.loss >= 48") == [49, 48]
+
+
+class Scripted:
+    """Latest values that are told in advance: an exception is raised, once."""
+
+    def __init__(self, *answers: Mapping[str, LatestValue] | Exception) -> None:
+        self._answers: Iterator[Mapping[str, LatestValue] | Exception] = iter(answers)
+
+    async def latest(self, project: str, run_id: str) -> Mapping[str, LatestValue]:
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_latest_values_that_could_not_be_read_are_read_at_the_next_search(platform: Platform) -> None:
+    value = LatestValue(1.0, 0, 0, 1.0, 1.0, 1)
+    index = RunIndex(platform.documents, platform.log, Scripted(OSError("disk"), {"loss": value}))
+    await platform.add(1)
+    with pytest.raises(OSError, match="disk"):
+        await platform.find("metrics.loss = 1", index)
+    assert await platform.find("metrics.loss = 1", index) == [1]
+    assert await platform.find("metrics.loss = 1", index) == [1]  # and once only
+
+
+async def test_a_run_that_vanishes_meanwhile_does_no_harm(platform: Platform) -> None:
+    index = RunIndex(platform.documents, platform.log, Scripted(RunNotFound("gone")))
+    await platform.add(1)
+    assert await platform.find("metrics.loss is null", index) == [1]
+
+
+async def test_a_cancelled_search_leaves_the_index_sound(platform: Platform) -> None:
+    for number in range(300):
+        await platform.add(number, params={"n": number})
+    for delay_s in (0.0, 0.001, 0.003, 0.01, 0.03):
+        index = platform.replica()
+        search = asyncio.create_task(platform.find("params.n >= 0", index))
+        await asyncio.sleep(delay_s)
+        search.cancel()
+        await asyncio.gather(search, return_exceptions=True)
+        assert len(await platform.find("params.n >= 0", index, page_size=1_000)) == 300
