@@ -1,0 +1,241 @@
+"""Every RPC with an HTTP annotation, called through its JSON twin on real services."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from support.gateway import Installation, gateway_before, installation, raw_server
+
+from penstock.api.tracking.v1 import metric_pb2, tracking_service_pb2
+from penstock_gateway.backends import SERVICES
+from penstock_gateway.json_twins.routes import Routes
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GRPC_WATCH = "/penstock.api.tracking.v1.TrackingService/WatchRun"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    async with installation(tmp_path_factory.mktemp("twins")) as running:
+        yield running
+
+
+class Recorder:
+    """Calls routes and remembers which."""
+
+    def __init__(self, whole: Installation) -> None:
+        self._whole = whole
+        self.called: set[tuple[str, str]] = set()
+
+    async def __call__(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        answer = await self._whole.call(method, path, body, **options)
+        assert answer.status_code == 200, answer.text
+        self.called.add((method, path.partition("?")[0]))
+        if answer.headers["content-type"] == "application/x-ndjson":
+            return [json.loads(line) for line in answer.text.splitlines()]
+        assert answer.headers["content-type"] == "application/json"
+        return answer.json()
+
+    def covers(self, method: str, template: str) -> bool:
+        pattern = re.escape(re.sub(r"\{[^=}]+=([^}]+)\}", r"\1", template)).replace(r"\*", "[^/:]+")
+        return any(m == method and re.fullmatch(pattern, path) for m, path in self.called)
+
+
+async def test_every_annotated_rpc_answers_over_http(whole: Installation) -> None:
+    call = Recorder(whole)
+    projects = "/api/v1/projects"
+    default = f"{projects}/default"
+
+    # auth
+    made = await call("POST", projects, {"projectId": "vision", "project": {"title": "Vision"}})
+    assert made["project"]["name"] == "projects/vision"
+    assert (await call("GET", f"{projects}/vision"))["project"]["title"] == "Vision"
+    assert {p["name"] for p in (await call("GET", projects))["projects"]} >= {"projects/default", "projects/vision"}
+    changed = await call("PATCH", f"{projects}/vision?updateMask=title", {"title": "Sight"})
+    assert changed["project"]["title"] == "Sight"
+    token = await call(
+        "POST", "/api/v1/tokens", {"title": "ci", "projects": ["projects/vision"], "role": "ROLE_EDITOR"}
+    )
+    assert token["secret"].startswith("pst_")
+    assert token["token"]["name"] in {t["name"] for t in (await call("GET", "/api/v1/tokens"))["tokens"]}
+    assert (await call("POST", "/api/v1/tokens:exchange", {"secret": token["secret"]}))["accessToken"].count(".") == 2
+    await call("POST", f"/api/v1/{token['token']['name']}:revoke")
+    link = await call("POST", "/api/v1/setupLinks", {})
+    session = await call("POST", "/api/v1/setupLinks:redeem", {"secret": link["secret"]})
+    assert session["sessionSecret"].startswith("pss_")
+    assert (await call("GET", "/api/v1/whoami"))["owner"] is True
+    assert json.loads((await call("GET", "/api/v1/keys"))["jwksJson"])["keys"]
+    granted = await call("POST", f"{projects}/vision/grants", {"principal": "users/owner", "role": "ROLE_VIEWER"})
+    assert granted["grant"]["role"] == "ROLE_VIEWER"
+    grants = (await call("GET", f"{projects}/vision/grants"))["grants"]
+    assert granted["grant"]["name"] in {grant["name"] for grant in grants}
+    await call("DELETE", f"/api/v1/{granted['grant']['name']}")
+
+    # experiments
+    experiment = (await call("POST", f"{default}/experiments", {"experiment": {"displayName": "sweep"}}))["experiment"]
+    at = f"/api/v1/{experiment['name']}"
+    assert (await call("GET", at))["experiment"]["displayName"] == "sweep"
+    listed = await call("GET", f"{default}/experiments?page_size=10&displayName=sweep")
+    assert [e["name"] for e in listed["experiments"]] == [experiment["name"]]
+    updated = await call("PATCH", f"{at}?update_mask=description", {"displayName": "sweep", "description": "long"})
+    assert updated["experiment"]["description"] == "long"
+    await call("DELETE", at)
+    restored = await call("POST", f"{at}:restore", {})
+    assert restored["experiment"]["lifecycleStage"] == "LIFECYCLE_STAGE_ACTIVE"
+
+    # runs
+    run = (await call("POST", f"{default}/runs", {"run": {"displayName": "first", "experiment": experiment["name"]}}))[
+        "run"
+    ]
+    at = f"/api/v1/{run['name']}"
+    points = [{"key": "loss", "value": 1 / (n + 1), "step": str(n)} for n in range(5)]
+    await call("POST", f"{at}:logBatch", {"metrics": points, "params": [{"key": "lr", "value": {"doubleValue": 0.1}}]})
+    assert (await call("GET", at))["run"]["params"] == [{"key": "lr", "value": {"doubleValue": 0.1}}]
+    found = await call("POST", f"{default}/runs:search", {"filter": "metrics.loss < 0.5", "columns": ["metrics.loss"]})
+    assert [r["name"] for r in found["runs"]] == [run["name"]]
+    assert found["totalSize"] == "1"
+    assert (await call("PATCH", f"{at}?updateMask=notes,display_name", {"notes": "n", "displayName": "2"}))["run"][
+        "notes"
+    ] == "n"
+    param = {"param": {"key": "lr", "value": {"doubleValue": 0.2}}}
+    assert (await call("POST", f"{at}:changeParam", param))["history"][0]["value"] == {"doubleValue": 0.1}
+    assert (await call("POST", f"{default}/metrics:listKeys", {"runs": [run["name"]]}))["keys"] == ["loss"]
+    latest = await call("GET", f"{at}/metrics:latest?keys=loss&keys=other")
+    assert latest["metrics"][0]["step"] == "4"
+    series = await call("POST", f"{default}/metrics:series", {"runs": [run["name"]], "keys": ["loss"]})
+    assert len(series["series"][0]["points"]["values"]) == 5
+    pieces = await call("GET", f"{at}/metrics:read?keys=loss&range.first=1&range.last=3")
+    assert [step for piece in pieces for step in piece["series"]["points"]["steps"]] == ["1", "2", "3"]
+    finished = await call("POST", f"{at}:finish", {"state": "RUN_STATE_FINISHED"})
+    assert finished["run"]["state"] == "RUN_STATE_FINISHED"
+    events = [piece["event"] for piece in await call("GET", f"{at}:watch")]
+    assert events[0]["run"]["name"] == run["name"]
+    assert sum(len(e["points"]["points"]["values"]) for e in events if "points" in e) == 5
+    assert (await call("POST", f"{at}:resume"))["run"]["state"] == "RUN_STATE_RUNNING"
+    await call("DELETE", at)
+    await call("POST", f"{at}:restore")
+
+    # Only services may follow the grants: the refusal comes from the RPC itself.
+    refused = await whole.call("GET", "/api/v1/grants:watch")
+    assert (refused.status_code, refused.json()["error"]["status"]) == (403, "PERMISSION_DENIED")
+    call.called.add(("GET", "/api/v1/grants:watch"))
+
+    missed = [
+        (route.http_method, route.template_text)
+        for route in Routes(SERVICES.items())
+        if not call.covers(route.http_method, route.template_text)
+    ]
+    assert missed == []
+
+
+async def test_a_service_follows_the_grants_line_by_line(whole: Installation) -> None:
+    secret = whole.auth.settings.service_credential_file.read_text().strip()
+    exchanged = await whole.call("POST", "/api/v1/tokens:exchange", {"secret": secret})
+    headers = {"Authorization": f"Bearer {exchanged.json()['accessToken']}"}
+    async with whole.front.http.stream("GET", "/api/v1/grants:watch", headers=headers) as answer:
+        assert answer.headers["content-type"] == "application/x-ndjson"
+        async for line in answer.aiter_lines():
+            first = json.loads(line)
+            break
+    assert first["snapshot"] is True
+    assert "projects/default" in first["projects"]
+
+
+async def test_values_that_json_has_no_number_for(whole: Installation) -> None:
+    run = (await whole.call("POST", "/api/v1/projects/default/runs", {"run": {}})).json()["run"]["name"]
+    values = ["NaN", "Infinity", "-Infinity", 1.5, "2.5", 5e-324, -0.0]
+    metrics = [{"key": "m", "value": value, "step": n} for n, value in enumerate(values)]
+    metrics.append({"key": "far", "value": 1, "step": "9223372036854775807", "timeUnixUs": "1700000000000000"})
+    metrics.append({"key": "far", "value": 1, "step": "-9223372036854775808"})
+    answer = await whole.call("POST", f"/api/v1/{run}:logBatch", {"metrics": metrics})
+    assert answer.status_code == 200, answer.text
+    body = {"runs": [run], "keys": ["m", "far"]}
+    answer = await whole.call("POST", "/api/v1/projects/default/metrics:series", body)
+    # What comes is JSON in the strict sense.
+    found = {s["key"]: s["points"] for s in json.loads(answer.text, parse_constant=pytest.fail)["series"]}
+    assert found["m"]["values"] == ["NaN", "Infinity", "-Infinity", 1.5, 2.5, 5e-324, -0.0]
+    assert found["far"]["steps"] == ["-9223372036854775808", "9223372036854775807"]
+    for bad in ("NaN", "Infinity", "-Infinity"):
+        raw = f'{{"metrics":[{{"key":"m","value":{bad},"step":"1"}}]}}'
+        headers = {"Content-Type": "application/json"}
+        refused = await whole.call("POST", f"/api/v1/{run}:logBatch", content=raw, headers=headers)
+        assert refused.status_code == 400
+
+
+async def test_names_in_both_spellings_say_the_same(whole: Installation) -> None:
+    body = {"experiment_display_name": "both", "run": {"display_name": "snake"}}
+    snake = (await whole.call("POST", "/api/v1/projects/default/runs", body)).json()["run"]
+    body = {"experimentDisplayName": "both", "run": {"displayName": "camel"}}
+    camel = (await whole.call("POST", "/api/v1/projects/default/runs", body)).json()["run"]
+    assert snake["experiment"] == camel["experiment"]
+    for name in ("showDeleted", "show_deleted"):
+        assert (await whole.call("GET", f"/api/v1/projects/default/experiments?{name}=true")).status_code == 200
+    for mask in ("displayName", "display_name", "run.displayName"):
+        answer = await whole.call("PATCH", f"/api/v1/{camel['name']}?update_mask={mask}", {"displayName": "x"})
+        assert answer.status_code == (400 if "." in mask else 200), answer.text
+
+
+async def test_large_bodies_and_answers(whole: Installation) -> None:
+    run = (await whole.call("POST", "/api/v1/projects/default/runs", {"run": {}})).json()["run"]["name"]
+    points = [{"key": f"k{n % 10}", "value": n, "step": n} for n in range(20_000)]
+    answer = await whole.call("POST", f"/api/v1/{run}:logBatch", {"metrics": points})
+    assert answer.status_code == 200, answer.text
+    async with whole.front.http.stream(
+        "GET", f"/api/v1/{run}/metrics:read", headers={"Authorization": f"Bearer {whole.token}"}
+    ) as pieces:
+        lines = [json.loads(line) async for line in pieces.aiter_lines()]
+    assert sum(len(line["series"]["points"]["values"]) for line in lines) == 20_000
+
+
+async def test_leaving_a_stream_ends_it_at_the_service() -> None:
+    ended = asyncio.Event()
+
+    async def watch(requests: Any, context: Any) -> None:
+        message = tracking_service_pb2.WatchRunResponse(event=metric_pb2.RunEvent(cursor="c"))
+        try:
+            await context.write(message.SerializeToString())
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    async with raw_server({GRPC_WATCH: watch}) as address, gateway_before(tracking=address) as front:
+        async with front.http.stream("GET", f"/api/v1/projects/default/runs/{'0' * 32}:watch") as answer:
+            async for line in answer.aiter_lines():
+                assert json.loads(line) == {"event": {"cursor": "c"}}
+                break
+        async with asyncio.timeout(10):
+            await ended.wait()
+
+
+async def test_a_stream_that_breaks_off_says_so_in_its_last_line() -> None:
+    async def watch(requests: Any, context: Any) -> None:
+        await context.write(tracking_service_pb2.WatchRunResponse().SerializeToString())
+        await context.abort(grpc.StatusCode.DATA_LOSS, "gone")
+
+    async with raw_server({GRPC_WATCH: watch}) as address, gateway_before(tracking=address) as front:
+        answer = await front.http.get(f"/api/v1/projects/default/runs/{'0' * 32}:watch")
+    assert answer.status_code == 200
+    first, last = (json.loads(line) for line in answer.text.splitlines())
+    assert first == {}
+    assert (last["error"]["status"], last["error"]["message"]) == ("DATA_LOSS", "gone")
+
+
+async def test_stopping_ends_streams_with_a_last_line() -> None:
+    async def watch(requests: Any, context: Any) -> None:
+        await context.write(tracking_service_pb2.WatchRunResponse().SerializeToString())
+        await asyncio.sleep(60)
+
+    async with raw_server({GRPC_WATCH: watch}) as address, gateway_before(tracking=address) as front:
+        path = f"/api/v1/projects/default/runs/{'0' * 32}:watch"
+        async with front.http.stream("GET", path) as answer:
+            lines = answer.aiter_lines()
+            assert await anext(lines) == "{}"
+            stopping = asyncio.ensure_future(front.gateway.stop())
+            assert json.loads(await anext(lines))["error"]["details"][0]["reason"] == "STOPPING"
+        await stopping

@@ -1,0 +1,142 @@
+"""A gateway in a test: in front of real services, or of a server that answers as the test says."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx2
+from support.auth import AuthServer, auth_server
+
+import penstock_tracking.app
+from penstock_gateway.app import Gateway, build
+from penstock_gateway.listeners import Listeners, bind
+from penstock_gateway.settings import Settings
+from penstock_kit.application import Running
+from penstock_kit.clock import SystemClock
+from penstock_kit.server import ServerSettings
+from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.stores.embedded.hot import InProcessHotStore
+from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
+from penstock_kit.tokens import RemoteGuard
+from penstock_tracking.settings import TrackingSettings
+from penstock_tracking.store import COLLECTIONS
+
+NOWHERE = "127.0.0.1:1"
+"""An address where nothing listens."""
+
+RawHandler = Callable[[Any, Any], Awaitable[Any]]
+
+
+@dataclass
+class Front:
+    """A running gateway.
+
+    Attributes:
+        gateway: The gateway.
+        listeners: Its ports.
+        http: A client of its HTTP side.
+        channel: To its gRPC side.
+    """
+
+    gateway: Gateway
+    listeners: Listeners
+    http: httpx2.AsyncClient
+    channel: Any
+
+
+@asynccontextmanager
+async def gateway_before(auth: str = NOWHERE, tracking: str = NOWHERE, **settings: Any) -> AsyncGenerator[Front]:
+    """Runs a gateway before services at these addresses."""
+    values = {"http_address": "127.0.0.1:0", "grpc_address": "127.0.0.1:0", "drain_s": 1.0, **settings}
+    whole = Settings(auth_address=auth, tracking_address=tracking, **values)
+    listeners = bind(whole)
+    gateway = build(whole, listeners, SystemClock())
+    await gateway.start()
+    try:
+        async with (
+            httpx2.AsyncClient(base_url=listeners.local_http_url, trust_env=False, timeout=20) as http,
+            grpc.aio.insecure_channel(listeners.grpc_address, options=[("grpc.enable_retries", 0)]) as channel,
+        ):
+            yield Front(gateway, listeners, http, channel)
+    finally:
+        await gateway.stop()
+
+
+@dataclass
+class Installation:
+    """Auth and tracking, with a gateway before them.
+
+    Attributes:
+        front: The gateway.
+        auth: The auth service.
+        token: The owner's personal access token.
+    """
+
+    front: Front
+    auth: AuthServer
+    token: str
+
+    async def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx2.Response:
+        """Makes a request as the owner, with a body in JSON if there is one."""
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        if body is not None:
+            options["json"] = body
+        return await self.front.http.request(method, path, headers=headers, **options)
+
+
+@asynccontextmanager
+async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Installation]:
+    """Runs auth, tracking and the gateway over data below `directory`."""
+    clock = SystemClock()
+    async with auth_server(directory, clock) as auth:
+        application = penstock_tracking.app.build(
+            TrackingSettings(
+                data_dir=directory,
+                auth_address=auth.address,
+                service_credential_file=auth.settings.service_credential_file,
+            ),
+            documents=await SqliteDocumentStore.open(directory / "documents.sqlite", COLLECTIONS),
+            metric_log=await SqliteMetricLog.open(directory / "metrics.sqlite"),
+            hot=InProcessHotStore(clock),
+            clock=clock,
+        )
+        guard = RemoteGuard(auth.address, auth.settings.service_credential_file, clock)
+        await guard.start()
+        tracking = Running(application, guard, ServerSettings(drain_s=0.5), clock)
+        await tracking.start()
+        try:
+            async with gateway_before(auth.address, tracking.address, **settings) as front:
+                while not all((await front.gateway.services_ready()).values()):  # noqa: ASYNC110 - nothing rings then
+                    await asyncio.sleep(0.01)
+                yield Installation(front, auth, await auth.auth.owner_credential())
+        finally:
+            await tracking.stop()
+            await guard.close()
+
+
+class RawServer(grpc.GenericRpcHandler):
+    """A gRPC server whose methods, by path, are coroutines over bytes: `(request_iterator, context)`."""
+
+    def __init__(self, handlers: dict[str, RawHandler]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        handler = self._handlers.get(handler_call_details.method)
+        return None if handler is None else grpc.stream_stream_rpc_method_handler(handler)
+
+
+@asynccontextmanager
+async def raw_server(handlers: dict[str, RawHandler]) -> AsyncGenerator[str]:
+    """Serves handlers on a free port. Yields `host:port`."""
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.http2.bdp_probe", 0)])
+    server.add_generic_rpc_handlers((RawServer(handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
