@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
+from support.servers import bearer, error_info
 
 from penstock.api.auth.v1 import auth_service_pb2 as pb
 from penstock.api.auth.v1 import auth_service_pb2_grpc as pb_grpc
@@ -56,7 +56,7 @@ class AuthServer:
     async def bearer(self, secret: str) -> Metadata:
         """Metadata with an access token for a secret."""
         response = await self.stub.ExchangeToken(pb.ExchangeTokenRequest(secret=secret))
-        return (("authorization", f"Bearer {response.access_token}"),)
+        return bearer(response.access_token)
 
     async def owner(self) -> Metadata:
         """Metadata of the owner."""
@@ -117,24 +117,17 @@ class Refusal:
     metadata: dict[str, str]
 
 
-def refusal_of(error: grpc.RpcError) -> Refusal:
+def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     """Reads the status of a refused call, which must be whole: code, message, one `ErrorInfo` of our domain."""
-    call: Any = error
-    trailing = dict(call.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
-    infos = [detail for detail in status.details if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR)]
-    assert len(infos) == 1
-    info = error_details_pb2.ErrorInfo()
-    infos[0].Unpack(info)
+    info = error_info(error)
     assert info.domain == "penstock"
-    assert status.code == call.code().value[0]
-    return Refusal(call.code(), info.reason, status.message, dict(info.metadata))
+    return Refusal(error.code(), info.reason, error.details() or "", dict(info.metadata))
 
 
 async def refused(call: Awaitable[Any]) -> Refusal:
     """Awaits a call that must fail, and says how it did."""
     try:
         response = await call
-    except grpc.RpcError as error:
+    except grpc.aio.AioRpcError as error:
         return refusal_of(error)
     raise AssertionError(f"was not refused: {response}")

@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from joserfc import jwt
 from joserfc.jwk import KeySet
 from support.auth import AuthServer, Metadata, auth_server, refused
+from support.servers import bearer
 
 from penstock.api.auth.v1 import auth_service_pb2 as pb
 from penstock_auth.jobs import EXPIRED_TOKEN_KEPT_S, REVOKED_TOKEN_KEPT_S, purge
@@ -91,7 +92,7 @@ async def test_an_access_token_never_outlives_its_token(server: AuthServer, cloc
     created = await create(server, await server.owner(), lifetime=Duration(seconds=60))
     exchanged = await server.stub.ExchangeToken(pb.ExchangeTokenRequest(secret=created.secret))
     assert exchanged.expire_time == created.token.expire_time
-    metadata = (("authorization", f"Bearer {exchanged.access_token}"),)
+    metadata = bearer(exchanged.access_token)
     clock.advance(59)
     await who(server, metadata)
     clock.advance(1)

@@ -13,6 +13,7 @@ from penstock_kit.application import serve
 from penstock_kit.clock import SystemClock
 from penstock_kit.listening import CannotListen, ServerSettings
 from penstock_kit.settings import SettingsError, load
+from penstock_kit.stores.embedded.sqlite import StoreFileError
 
 __all__ = ["main"]
 
@@ -39,7 +40,7 @@ def main() -> None:
     logs.configure("auth", sys.stderr)
     try:
         asyncio.run(_run(os.environ))
-    except (SettingsError, StartError, CannotListen) as error:
+    except (SettingsError, StartError, StoreFileError, CannotListen) as error:
         print(f"penstock-auth: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         sys.exit(1)
     except KeyboardInterrupt:

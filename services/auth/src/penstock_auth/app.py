@@ -4,7 +4,7 @@ from pathlib import Path
 
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock_auth.bootstrap import Bootstrap
-from penstock_auth.data_dir import prepare
+from penstock_auth.data_dir import exclusive, prepare
 from penstock_auth.errors import StartError
 from penstock_auth.feed import GrantFeed
 from penstock_auth.guard import LocalGuard
@@ -88,7 +88,8 @@ async def open_documents(data_dir: Path) -> DocumentStore:
     Raises `StartError` if the directory cannot be written, or its file is damaged or of a newer version.
     """
     prepare(data_dir)
-    try:
-        return await SqliteDocumentStore.open(data_dir / DATABASE_FILE, COLLECTIONS)
-    except (StoreFileError, OSError) as error:
-        raise StartError(f"Cannot open the data of auth: {error}.") from error
+    async with exclusive(data_dir):  # the first to open the file makes its tables
+        try:
+            return await SqliteDocumentStore.open(data_dir / DATABASE_FILE, COLLECTIONS)
+        except (StoreFileError, OSError) as error:
+            raise StartError(f"Cannot open the data of auth: {str(error).rstrip('.')}.") from error

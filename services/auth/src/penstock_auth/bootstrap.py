@@ -9,6 +9,7 @@ from pathlib import Path
 from penstock_auth.credentials import mint_secret, read_secret_file, write_secret_file
 from penstock_auth.data_dir import exclusive, prepare
 from penstock_auth.domain import EVERYTHING, CredentialKind, Principal, PrincipalKind, Project, Token
+from penstock_auth.errors import StartError
 from penstock_auth.feed import GrantFeed
 from penstock_auth.keys import KeyRing, new_key
 from penstock_auth.service import AuthService
@@ -57,15 +58,17 @@ class Bootstrap:
 
         Raises `StartError`.
         """
-        prepare(self._settings.data_dir)
-        async with exclusive(self._settings.data_dir):
-            setup_link = None if await self._store.installed() else await self._install()
-            await self._credential(self._settings.service_credential_file, CredentialKind.SERVICE, PLATFORM, "Services")
-            await self._credential(
-                self._settings.owner_credential_file, CredentialKind.PERSONAL, OWNER, "Local credential"
-            )
-        await self._keys.refresh()
-        await self._feed.refresh()
+        data_dir = self._settings.data_dir
+        prepare(data_dir)
+        try:
+            async with exclusive(data_dir):
+                setup_link = None if await self._store.installed() else await self._install()
+                await self._service_credential()
+                await self._owner_credential()
+            await self._keys.refresh()
+            await self._feed.refresh()
+        except OSError as error:
+            raise StartError(f"Cannot use the data of auth in {data_dir}: {error.strerror}.") from error
         return setup_link
 
     async def owner_credential(self) -> str:
@@ -74,9 +77,15 @@ class Bootstrap:
         Raises `StartError`.
         """
         async with exclusive(self._settings.data_dir):
-            return await self._credential(
-                self._settings.owner_credential_file, CredentialKind.PERSONAL, OWNER, "Local credential"
-            )
+            return await self._owner_credential()
+
+    async def _owner_credential(self) -> str:
+        file = self._settings.owner_credential_file
+        return await self._credential(file, CredentialKind.PERSONAL, OWNER, "Local credential")
+
+    async def _service_credential(self) -> str:
+        file = self._settings.service_credential_file
+        return await self._credential(file, CredentialKind.SERVICE, PLATFORM, "Services")
 
     async def _install(self) -> str | None:
         now_us = self._clock.now_us()

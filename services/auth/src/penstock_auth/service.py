@@ -347,7 +347,7 @@ class AuthService:
             token = await self._store.find_token(by.token.removeprefix("tokens/"))
         except TokenNotFound:
             raise TokenRevoked("The token in use is gone.") from None
-        if not token.good(self._clock.now_us()):
+        if token.principal != by.principal or not token.good(self._clock.now_us()):
             raise TokenRevoked("The token in use was revoked or has expired.")
         return token
 

@@ -127,7 +127,8 @@ class AuthServiceServicer:
 
     def CreateProject(self, request, context):
         """Creates a project. The caller becomes its administrator. Repeating a create with the same `request_id` returns the
-        project made first. Errors: ALREADY_EXISTS (PROJECT_EXISTS), INVALID_ARGUMENT.
+        project made first. Errors: ALREADY_EXISTS (PROJECT_EXISTS), INVALID_ARGUMENT, RESOURCE_EXHAUSTED
+        (PROJECT_LIMIT_REACHED: an installation has at most 5,000 projects).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,21 +157,25 @@ class AuthServiceServicer:
 
     def CreateToken(self, request, context):
         """Creates a personal access token for the caller. The secret is in this response and nowhere else, ever.
-        Errors: PERMISSION_DENIED (SCOPE_EXCEEDED) when it would reach further than the caller's own token.
+        Errors: PERMISSION_DENIED (SCOPE_EXCEEDED) when it would reach further than the caller's own token, or outlive it if
+        that expires and is no session; PERMISSION_DENIED (USERS_ONLY) for a service; NOT_FOUND (PROJECT_NOT_FOUND);
+        RESOURCE_EXHAUSTED (TOKEN_LIMIT_REACHED: a principal has at most 1,000 tokens).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTokens(self, request, context):
-        """Lists the caller's tokens, newest first, without their secrets.
+        """Lists the caller's tokens, sessions among them, newest first, without their secrets. Revoked ones are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeToken(self, request, context):
-        """Revokes one of the caller's tokens. Every service refuses it within five seconds. Errors: NOT_FOUND (TOKEN_NOT_FOUND).
+        """Revokes one of the caller's tokens or sessions. Every service refuses it within five seconds. Repeats are safe.
+        Errors: NOT_FOUND (TOKEN_NOT_FOUND); PERMISSION_DENIED (SCOPE_EXCEEDED) when it reaches further than the token in use
+        and is another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,7 +190,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSetupLink(self, request, context):
-        """Mints a one-time link secret with which a browser signs in as the caller. It lives ten minutes.
+        """Mints a one-time link secret with which a browser signs in as the caller. It lives ten minutes, and its session
+        reaches no further than the token in use. Errors: PERMISSION_DENIED (USERS_ONLY) for a service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,7 +221,7 @@ class AuthServiceServicer:
 
     def SetGrant(self, request, context):
         """Gives a principal a role in a project, replacing the one it had. Errors: NOT_FOUND (PROJECT_NOT_FOUND,
-        PRINCIPAL_NOT_FOUND).
+        PRINCIPAL_NOT_FOUND), RESOURCE_EXHAUSTED (GRANT_LIMIT_REACHED: an installation has at most 10,000 grants).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
