@@ -1,0 +1,33 @@
+"""The receipt: what became of everything that a run logged."""
+
+from dataclasses import dataclass
+
+__all__ = ["Receipt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `finish()` returns.
+
+    Attributes:
+        run: `projects/{project}/runs/{run}`.
+        points_logged: Points that this process kept on its disk: all that `log()` took, system metrics included.
+        points_durable: Points of it that the server has made durable.
+        dropped: Points that found no room on the disk, and are nowhere.
+        digest: SHA-256 chained over all batches, 64 hex digits; empty until everything was sent.
+        verified: Whether the server computed the same chain over what it keeps.
+        state: How the run ended: `FINISHED`, `FAILED` or `KILLED`.
+    """
+
+    run: str
+    points_logged: int
+    points_durable: int
+    dropped: int
+    digest: str
+    verified: bool
+    state: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether every point that was logged is durable on the server."""
+        return self.verified and self.dropped == 0 and self.points_durable == self.points_logged
