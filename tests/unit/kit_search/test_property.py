@@ -240,7 +240,7 @@ def put(table: Table, run_id: str, run: dict[str, Any]) -> None:
     table.put(run_id, "metrics", run["metrics"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 12), st.none() | runs), max_size=30),
     filter_=filters,
