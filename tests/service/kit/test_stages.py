@@ -26,7 +26,8 @@ from penstock_kit.interceptors.error_map import ERROR_DOMAIN
 from penstock_kit.server import ServerSettings
 from penstock_kit.stores.metric_log import LogFull
 
-SETTINGS = ServerSettings(drain_s=2.0, unary_deadline_s=0.5, unary_calls_max=2)
+SETTINGS = ServerSettings(drain_s=2.0, unary_calls_max=2)
+HASTY = ServerSettings(drain_s=2.0, unary_deadline_s=0.3)
 
 
 @dataclass
@@ -38,11 +39,16 @@ class World:
 
 
 @pytest.fixture
-async def world() -> AsyncGenerator[World]:
+def settings() -> ServerSettings:
+    return SETTINGS
+
+
+@pytest.fixture
+async def world(settings: ServerSettings) -> AsyncGenerator[World]:
     guard = OpenGuard(projects=("default", "other"))
     servicer = SmallAuth()
     async with (
-        serving(application(servicer), guard, SETTINGS) as address,
+        serving(application(servicer), guard, settings) as address,
         grpc.aio.insecure_channel(address) as channel,
     ):
         yield World(guard, servicer, channel, auth_service_pb2_grpc.AuthServiceStub(channel))
@@ -316,6 +322,7 @@ async def test_full_disk_is_said(world: World, fault: Exception) -> None:
     assert error_info(error).reason == "STORAGE_FULL"
 
 
+@pytest.mark.parametrize("settings", [HASTY])
 async def test_call_without_deadline_gets_one(world: World) -> None:
     world.servicer.behaviour = forever
     error = await refusal(world.stub.WhoAmI(pb.WhoAmIRequest(), metadata=bearer(world.guard.issue())))
@@ -323,9 +330,10 @@ async def test_call_without_deadline_gets_one(world: World) -> None:
     assert error_info(error).reason == "DEADLINE_EXCEEDED"
 
 
+@pytest.mark.parametrize("settings", [HASTY])
 async def test_own_deadline_counts(world: World) -> None:
     async def last_longer_than_the_default() -> None:
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(0.5)
 
     world.servicer.behaviour = last_longer_than_the_default
     await world.stub.WhoAmI(pb.WhoAmIRequest(), metadata=bearer(world.guard.issue()), timeout=20)

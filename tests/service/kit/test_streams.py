@@ -190,8 +190,8 @@ async def test_withdrawn_role_ends_a_stream(world: World) -> None:
 async def test_stream_outlives_its_access_token_but_not_the_age_of_streams(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authorize, "STREAM_AGE_S_MAX", 1.5)
-    stream = world.stream(world.guard.issue(lifetime_s=1))
+    monkeypatch.setattr(authorize, "STREAM_AGE_S_MAX", 2.5)
+    stream = world.stream(world.guard.issue(lifetime_s=2))
     await stream.write(OPEN)
     await stream.read()
     error = await end_of(stream)
