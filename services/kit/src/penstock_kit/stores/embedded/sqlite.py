@@ -290,9 +290,12 @@ def _prepare(path: Path, schema: Schema) -> sqlite3.Connection:
 
 
 def _configure(path: Path, connection: sqlite3.Connection, schema: Schema) -> None:
+    # One snapshot: between two reads another process may create the same file.
+    connection.execute("BEGIN")
     found = _pragma(connection, "application_id")
     version = _pragma(connection, "user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    connection.execute("COMMIT")
     if found != schema.application_id and (found or version or tables):
         raise StoreFileDamaged(path, "is a SQLite database, but not of this kind of store.")
     if version > schema.version:
