@@ -344,3 +344,56 @@ def test_a_deleted_run_can_still_be_shown(project: Any) -> None:
     assert "binned" not in run("run", "list", "-p", project.id).stdout
     assert "binned" in run("run", "list", "-p", project.id, "--deleted").stdout
     assert "(in the bin)" in run("run", "show", name).stdout
+
+
+OFFLINE = """
+import sys, penstock
+with penstock.init(project=sys.argv[1], name="offline", mode="offline", capture=False, system_metrics=False) as run:
+    for step in range(1000):
+        run.log({"loss": 1 / (step + 1)}, step=step)
+print(run.id)
+"""
+
+
+def log_offline(project: Any) -> str:
+    """Logs a run in a process of its own, without sending it. Returns the run's name."""
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, project.id], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return f"projects/{project.id}/runs/{done.stdout.strip()}"
+
+
+def test_sync_sends_what_was_logged_offline_once(project: Any, home: Path) -> None:
+    assert "Nothing waits" in run("sync").stderr
+    name = log_offline(project)
+    assert json.loads(run("status", "--json").stdout)["spools_waiting"] == 1
+    assert "penstock sync" in run("doctor").stdout
+    result = run("sync", "--json")
+    assert result.exit_code == 0, result.output
+    (sent,) = lines(result.stdout)
+    assert (sent["run"], sent["ending"], sent["points_durable"]) == (name, "done", 1000)
+    assert sent["receipt"]["points_logged"] == 1000
+    assert sent["receipt"]["verified"] is True
+    assert project.client.run(name).state == run_pb2.RUN_STATE_FINISHED
+    assert project.client.history(name, keys=["loss"]).to_arrow().num_rows == 1000
+    assert json.loads(run("status", "--json").stdout)["spools_waiting"] == 0
+    assert run("sync", "--json").stdout == ""
+
+
+def test_sync_of_a_folder_without_spools_is_2(tmp_path: Path) -> None:
+    assert run("sync", str(tmp_path)).exit_code == 2
+
+
+def test_sync_with_a_wrong_token_is_4_and_loses_nothing(
+    project: Any, server: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = log_offline(project)
+    monkeypatch.setenv("PENSTOCK_TOKEN", "pst_wrong")
+    result = run("sync")
+    assert result.exit_code == 4, result.output
+    assert name in result.stdout
+    monkeypatch.setenv("PENSTOCK_TOKEN", server.token)
+    result = run("sync")
+    assert result.exit_code == 0
+    assert "1,000 points durable" in result.stdout

@@ -87,6 +87,8 @@ def list_runs(
         if json:
             for run in found:
                 record = run_record(run)
+                if not wanted:
+                    del record["metrics"]  # not asked for: a run may have thousands
                 print_json(_only(record, wanted) if wanted else record)
             return
         records = [run_record(run) for run in found]
@@ -211,7 +213,9 @@ def export(
         name = _run_name(client, run, project)
         total = sum(metric.points for metric in client.latest(name, keys=key or ()))
         pieces = client.history(name, keys=key or (), by_rank=by_rank)
-        count = write_points(_with_progress(pieces, total, not json), output, format_name, by_rank=by_rank)
+        count = write_points(
+            _with_progress(pieces, total, wanted=output != STDOUT and not json), output, format_name, by_rank=by_rank
+        )
     if json:
         print_json({"run": name, "file": str(output), "format": format_name, "points": count})
     elif output != STDOUT:
@@ -219,7 +223,7 @@ def export(
 
 
 def _with_progress(
-    pieces: "Iterable[metric_pb2.MetricSeries]", total: int, wanted: bool
+    pieces: "Iterable[metric_pb2.MetricSeries]", total: int, *, wanted: bool
 ) -> "Iterator[metric_pb2.MetricSeries]":
     if not (wanted and sys.stderr.isatty()):
         yield from pieces

@@ -258,7 +258,12 @@ def _credentials(connection: Connection) -> grpc.ChannelCredentials | None:
     if connection.http.startswith("https://"):
         # The same file that Python's HTTP takes its authorities from; gRPC brings its own otherwise.
         authorities = os.environ.get("SSL_CERT_FILE")
-        return grpc.ssl_channel_credentials(Path(authorities).read_bytes() if authorities else None)
+        try:
+            return grpc.ssl_channel_credentials(Path(authorities).read_bytes() if authorities else None)
+        except OSError as error:
+            raise ServerUnavailable(
+                f"No secure connection to {connection.http}: SSL_CERT_FILE={authorities} cannot be read: {error.strerror}."
+            ) from error
     if connection.token is not None and not is_loopback(connection.http):
         warnings.warn(
             f"The token is sent to {connection.http} in clear: anybody on the way can read it. Use https.", stacklevel=2
