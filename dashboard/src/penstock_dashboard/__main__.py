@@ -7,9 +7,11 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import threading
+from collections.abc import Generator
 
 import uvicorn
 
@@ -22,7 +24,17 @@ DRAIN_S = 3
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens as soon as it does."""
+    """Says where it listens as soon as it does, and ends with exit code 0 when it is told to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Drains on SIGTERM and SIGINT. Unlike the original it does not raise the signal again after that."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dash_mantine_components as dmc
 from dash import Dash, dcc, html
@@ -62,7 +63,8 @@ class Dashboard:
 def build(settings: Settings) -> Dashboard:
     """Builds the dashboard. Opens no connection."""
     sessions = Sessions(settings)
-    server = FastAPI(openapi_url=None)
+    # Any: Dash takes a FastAPI application here, but its annotation was not told.
+    server: Any = FastAPI(openapi_url=None)
     sessions.mount(server)
     mount_static(server)
     app = Dash(

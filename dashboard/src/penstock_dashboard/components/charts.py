@@ -44,12 +44,11 @@ PLOT_HEIGHT_PX = 226
 GENERAL = "general"
 SYSTEM = "system"
 SECTION_ORDER = {GENERAL: 6, "train": 1, "training": 1, "val": 2, "valid": 2, "validation": 2, "eval": 3, "test": 3}
-GRAPH_CONFIG = {
+GRAPH_CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "showSendToCloud": False,
     "plotlyServerURL": "",
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d"],
-    "toImageButtonOptions": {"format": "png", "scale": 2},
 }
 """Plotly's own cloud buttons are off: nothing leaves for another host."""
 
@@ -314,13 +313,17 @@ def _card(slot: str, key: str, content: _Content) -> list[Any]:
         dcc.Graph(
             id={"type": "graph", "chart": slot},
             figure=content.figure,
-            config={**GRAPH_CONFIG, "toImageButtonOptions": {**GRAPH_CONFIG["toImageButtonOptions"], "filename": key}},
+            config=_graph_config(key),
             responsive=True,
             style={"height": f"{PLOT_HEIGHT_PX}px"},
         )
         if content.figure["data"]
         else html.Div("No points", className="chart-plot chart-empty"),
     ]
+
+
+def _graph_config(key: str) -> Any:
+    return {**GRAPH_CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key.replace("/", "-")}}
 
 
 def _refresh(slot: str, content: _Content, *, same_look: bool) -> None:

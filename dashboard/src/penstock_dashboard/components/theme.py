@@ -4,7 +4,7 @@ from typing import Any
 
 __all__ = ["THEME"]
 
-THEME: dict[str, Any] = {
+THEME: Any = {
     "primaryColor": "water",
     "primaryShade": {"light": 7, "dark": 5},
     "fontFamily": "var(--penstock-font)",

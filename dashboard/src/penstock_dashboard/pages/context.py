@@ -10,7 +10,7 @@ from penstock.client import AsyncClient
 from penstock_dashboard.session import COOKIE, Sessions
 from penstock_dashboard.settings import Settings
 
-__all__ = ["Drawn", "Visit", "visitor_client"]
+__all__ = ["Drawn", "Visit", "request_header", "visitor_client"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ class Drawn:
     project: str | None = None
 
 
+def request_header(name: str) -> str | None:
+    """A header of the request of the callback that is running, by its lower-case name."""
+    headers: Any = ctx.headers
+    return headers.get(name)
+
+
 def visitor_client(sessions: Sessions) -> AsyncClient:
     """The client of whoever sent the request of the callback that is running. Raises `AuthenticationFailed`."""
-    return sessions.client(ctx.cookies.get(COOKIE))
+    cookies: Any = ctx.cookies
+    return sessions.client(cookies.get(COOKIE))

@@ -23,7 +23,7 @@ from penstock_dashboard.components import charts
 from penstock_dashboard.components.badges import state_name
 from penstock_dashboard.components.icon import icon
 from penstock_dashboard.components.snippet import empty_project, server_address
-from penstock_dashboard.pages.context import Drawn, Visit, visitor_client
+from penstock_dashboard.pages.context import Drawn, Visit, request_header, visitor_client
 from penstock_dashboard.session import Sessions
 from penstock_dashboard.state import COMPARED_RUNS_MAX, STATES, RunsView, compare_query
 
@@ -76,8 +76,8 @@ class Discovery:
     def default_columns(self) -> tuple[str, ...]:
         """What the table shows until the visitor chooses."""
         own = [key for key in self.metrics if not key.startswith(SYSTEM_PREFIX)]
-        # What a run is judged by comes first: validation before train.
-        own.sort(key=lambda key: (not key.startswith(("val", "eval", "test")), key))
+        # What a run is judged by comes first: validation, then train.
+        own.sort(key=lambda key: (not key.startswith(("val", "eval", "test")), not key.startswith("train"), key))
         varying = self.params[: min(self.params_varying or 2, PARAM_COLUMNS_DEFAULT_MAX)]
         several = ("experiment",) if len(self.experiments) > 1 else ()
         return (
@@ -159,8 +159,8 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
     found = await discover(client, project)
     columns = view.columns if view.columns is not None else found.default_columns()
     address = server_address(
-        ctx.headers.get("x-forwarded-host"),
-        secure=ctx.headers.get("x-forwarded-proto") == "https",
+        request_header("x-forwarded-host"),
+        secure=request_header("x-forwarded-proto") == "https",
         gateway_http=visit.settings.gateway_http,
     )
     empty = found.total == 0
