@@ -118,6 +118,19 @@ async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Insta
             await guard.close()
 
 
+async def raw_get(front: Front, target: bytes, *headers: bytes) -> bytes:
+    """Sends a GET with a request target as it is, which no client library would do. Returns all that is answered."""
+    host, _, port = front.listeners.http_address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = [b"GET " + target + b" HTTP/1.1", b"Host: localhost", b"Connection: close", *headers, b"", b""]
+    writer.write(b"\r\n".join(lines))
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
 class RawServer(grpc.GenericRpcHandler):
     """A gRPC server whose methods, by path, are coroutines over bytes: `(request_iterator, context)`."""
 

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from penstock_gateway.bodies import BODY_BYTES_MAX, check_length
-from penstock_gateway.errors import BodyTooLarge, DashboardUnavailable
+from penstock_gateway.errors import BodyTooLarge, DashboardUnavailable, PathInvalid
 
-__all__ = ["DashboardProxy"]
+__all__ = ["DashboardAnswer", "DashboardProxy"]
 
 CONNECT_TIMEOUT_S = 2.0
 SILENCE_TIMEOUT_S = 120.0
@@ -47,6 +47,14 @@ _REWRITTEN = frozenset(
 Headers = list[tuple[bytes, bytes]]
 
 
+class DashboardAnswer(StreamingResponse):
+    """What the dashboard answered, with its headers and no others."""
+
+    def __init__(self, answer: httpx2.Response, url: str) -> None:
+        super().__init__(_stream(answer), status_code=answer.status_code)
+        self.raw_headers = _response_headers(answer, url)
+
+
 class DashboardProxy:
     """Passes requests to the dashboard, wherever it is at the moment.
 
@@ -66,7 +74,9 @@ class DashboardProxy:
         )
 
     async def __call__(self, request: Request) -> Response:
-        """Answers a request with what the dashboard answers. Raises `BodyTooLarge`, `DashboardUnavailable`."""
+        """Answers a request with what the dashboard answers. Raises `PathInvalid`, `BodyTooLarge`, `DashboardUnavailable`."""
+        if not request.scope["raw_path"].startswith(b"/"):
+            raise PathInvalid("The path does not start with a slash.")
         if not self.url:
             return self._starting(request)
         check_length(request)
@@ -88,9 +98,7 @@ class DashboardProxy:
             return self._starting(request)
         except httpx2.TransportError as error:
             raise DashboardUnavailable("The dashboard broke off. Try again.") from error
-        response = StreamingResponse(_stream(answer), status_code=answer.status_code)
-        response.raw_headers = _response_headers(answer, self.url)
-        return response
+        return DashboardAnswer(answer, self.url)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -21,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock_gateway.backends import Backends
-from penstock_gateway.dashboard import DashboardProxy
+from penstock_gateway.dashboard import DashboardAnswer, DashboardProxy
 from penstock_gateway.errors import (
     MethodNotAllowed,
     MetricsForbidden,
@@ -129,10 +129,12 @@ class HttpApplication:
         request.state.request_id = request_id
         endpoint, route = self._endpoint(scope["path"])
         request.state.route = route
-        answered = _Answered(send, request_id, {} if endpoint is self._dashboard else _OWN_HEADERS)
+        answered = _Answered(send, request_id)
         started_s = time.perf_counter()
         try:
             response = await self._respond(request, endpoint)
+            if not isinstance(response, DashboardAnswer):  # which has a policy of its own
+                answered.defaults = _OWN_HEADERS
             await response(scope, receive, answered)
         except ClientDisconnect:
             pass  # nobody is left to answer
@@ -235,10 +237,10 @@ class HttpApplication:
 class _Answered:
     """Passes an answer on with the headers that every one has, and remembers its status."""
 
-    def __init__(self, send: Send, request_id: str, defaults: dict[bytes, bytes]) -> None:
+    def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._request_id = request_id
-        self._defaults = defaults
+        self.defaults: dict[bytes, bytes] = {}
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
@@ -248,7 +250,7 @@ class _Answered:
                 (name, value) for name, value in message["headers"] if name.lower() != b"x-request-id"
             ]
             present = {name.lower() for name, _ in headers}
-            headers += [(name, value) for name, value in self._defaults.items() if name not in present]
+            headers += [(name, value) for name, value in self.defaults.items() if name not in present]
             headers.append((b"x-request-id", self._request_id.encode()))
             message = {**message, "headers": headers}
         await self._send(message)

@@ -73,7 +73,9 @@ def bind(settings: ListenSettings) -> Listeners:
         SettingsError: An address cannot be read, a TLS file cannot be read, or an address can be reached from other machines
             and there is neither TLS nor the waiver.
     """
-    http_socket = _bind_http(settings)
+    for address in (settings.http_address, settings.grpc_address):
+        _check_reach(settings, address)
+    http_socket = _socket("http_address", settings.http_address)
     try:
         # gRPC does not tell a taken port from other failures, so the port is tried first.
         _socket("grpc_address", settings.grpc_address).close()
@@ -98,15 +100,14 @@ def bind(settings: ListenSettings) -> Listeners:
     )
 
 
-def _bind_http(settings: ListenSettings) -> socket.socket:
+def _check_reach(settings: ListenSettings, address: str) -> None:
     encrypted = settings.tls_certificate_file is not None
-    if not (encrypted or settings.insecure_off_loopback or is_loopback(settings.http_address)):
+    if not (encrypted or settings.insecure_off_loopback or is_loopback(address)):
         raise SettingsError(
-            f"{settings.http_address} can be reached from other machines, and tokens would travel in the clear: set "
+            f"{address} can be reached from other machines, and tokens would travel in the clear: set "
             f"{_variable('tls_certificate_file')} and {_variable('tls_key_file')}, listen on 127.0.0.1, or set "
             f"{_variable('insecure_off_loopback')}=true if something in front of this server speaks TLS."
         )
-    return _socket("http_address", settings.http_address)
 
 
 def _socket(setting: str, address: str) -> socket.socket:
