@@ -104,7 +104,7 @@ class Running:
         except BaseException:
             await self._application.close()
             raise
-        await self._publish_readiness()
+        self._publish_readiness()
         self._tasks.append(asyncio.create_task(self._watch_readiness(), name="readiness"))
         for job in self._application.jobs:
             self._tasks.append(asyncio.create_task(_supervise(job), name=job.name))
@@ -120,15 +120,15 @@ class Running:
             self._tasks.clear()
             await self._application.close()
 
-    async def _publish_readiness(self) -> None:
+    def _publish_readiness(self) -> None:
         ready = self._guard.ready if isinstance(self._guard, _Learning) else True
         for service in self._server.services:
-            await self._server.set_ready(service, ready)
+            self._server.set_ready(service, ready)
 
     async def _watch_readiness(self) -> None:
         while isinstance(self._guard, _Learning):
             await asyncio.sleep(_READINESS_POLL_S)
-            await self._publish_readiness()
+            self._publish_readiness()
 
 
 async def serve(

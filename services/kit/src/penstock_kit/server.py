@@ -16,11 +16,11 @@ from typing import Any
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health_pb2_grpc
 
 from penstock_kit.access import AccessGuard, access_rule
 from penstock_kit.clock import Clock
+from penstock_kit.health import Health
 from penstock_kit.interceptors.authenticate import Authenticate
 from penstock_kit.interceptors.authorize import Authorize
 from penstock_kit.interceptors.call import Call, Method, MethodKind, Proceed, Stage, read_request
@@ -78,25 +78,6 @@ class Mount:
     codecs: Mapping[str, Codec] = field(default_factory=dict)
 
 
-class _Health(HealthServicer):
-    """Health checks whose watchers let a server go: the library's own hold it until they leave."""
-
-    def __init__(self, draining: asyncio.Event) -> None:
-        super().__init__()
-        self._draining = draining
-
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the contract's name
-        watching = asyncio.ensure_future(super().Watch(request, context))
-        drained = asyncio.ensure_future(self._draining.wait())
-        try:
-            await asyncio.wait({watching, drained}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watching.cancel()
-            drained.cancel()
-            await asyncio.gather(watching, drained, return_exceptions=True)
-        await context.write(health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING))
-
-
 class Server:
     """Serves mounts on one address.
 
@@ -140,11 +121,10 @@ class Server:
             Validate(self._validator),
         )
         self._services = {mount.service.full_name: self._handlers(mount) for mount in mounts}
-        self._ready = dict.fromkeys(self._services, False)
         self._draining = asyncio.Event()
         self._address = ""
         self._server: Any = None
-        self._health = _Health(self._draining)
+        self._health = Health(self._services)
 
     @property
     def address(self) -> str:
@@ -165,28 +145,21 @@ class Server:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         address = listen(server, self._settings)
-        await self._publish_health()
         await server.start()
         self._server, self._address = server, address
 
-    async def set_ready(self, service: str, ready: bool) -> None:
+    def set_ready(self, service: str, ready: bool) -> None:
         """Says by health whether a service, by its full name, does its work. The server as a whole is ready if all are."""
-        self._ready[service] = ready
-        await self._publish_health()
+        self._health.set_ready(service, ready)
 
     async def stop(self) -> None:
         """Ends gracefully: health says NOT_SERVING, streams are told, no call is taken, those in flight get `drain_s`."""
         if self._server is None:
             return
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         self._draining.set()
         await self._server.stop(self._settings.drain_s)
         self._server = None
-
-    async def _publish_health(self) -> None:
-        statuses = health_pb2.HealthCheckResponse
-        for service, ready in (*self._ready.items(), ("", all(self._ready.values()))):
-            await self._health.set(service, statuses.SERVING if ready else statuses.NOT_SERVING)
 
     def _handlers(self, mount: Mount) -> dict[str, grpc.RpcMethodHandler]:
         unknown = set(mount.codecs) - set(mount.service.methods_by_name)
