@@ -41,7 +41,7 @@ def captured_process() -> dict[str, str]:
     """Program, arguments, Python, machine and job, by key."""
     facts = {
         "python": platform.python_version(),
-        "os": platform.platform(),
+        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "host": platform.node(),
         "cpu_count": str(os.cpu_count() or 0),
         "program": sys.argv[0] if sys.argv else "",

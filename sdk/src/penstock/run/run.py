@@ -385,9 +385,10 @@ class _Waiting:
                 state=self._local.state,
             )
         left = max(self._local.points_logged - self._durable, 0)
+        what = f"{left:,} points are" if left else "The end of the run is"
         say(
-            f"{left:,} points are still to be sent. They are kept in {self._folder}: a sender goes on in the background, and "
-            "`penstock sync` sends what is left."
+            f"{what} still to be sent, and kept in {self._folder}. The sender goes on in the background; `penstock sync` "
+            "sends what it cannot."
         )
         return replace(self._local, points_durable=self._durable)
 

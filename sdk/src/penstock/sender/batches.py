@@ -218,9 +218,12 @@ class _Entries:
 
 def _fill_lost_keys(keys: list[bytes], keys_total: int, used: tuple[int, ...]) -> int:
     """Defines keys whose records were damaged, under a name that says so: their rows are kept. Returns the new total."""
-    for key_id in range(keys_total, max(used, default=-1) + 1):
-        keys.append(bytes_field(1, metric_key(key_id, f"penstock/damaged-name/{key_id}".encode())))
-    return max(keys_total, max(used, default=-1) + 1)
+    needed = max(keys_total, max(used, default=-1) + 1)
+    keys.extend(
+        bytes_field(1, metric_key(key_id, f"penstock/damaged-name/{key_id}".encode()))
+        for key_id in range(keys_total, needed)
+    )
+    return needed
 
 
 def _parsed(record: Record) -> dict[str, Any]:
