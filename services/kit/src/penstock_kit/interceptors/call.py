@@ -120,7 +120,7 @@ class Call:
         method: What is called.
         context: The transport's context of the call.
         request_id: Names the call in logs and answers.
-        bearer: The access token, once it was found valid; empty in a method for anybody.
+        bearer: The access token that came with it; empty in a method for anybody.
         code: How it ended; None while it goes on.
         request: The request, of a client stream the first one, once `receive` returned.
         response: The encoded response of a unary call, once it was handled.
