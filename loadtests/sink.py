@@ -1,6 +1,6 @@
-"""An empty sink: a gRPC server with the options and the parse of the tracking service, that keeps nothing. `python -m loadtests.sink`.
+"""An empty sink: a gRPC server with the options and the parse of the tracking service, that keeps nothing.
 
-Prints its address as a JSON line, serves until its standard input ends.
+`python -m loadtests.sink` prints its address as a JSON line, serves until its standard input ends.
 """
 
 import asyncio

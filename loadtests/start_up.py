@@ -1,4 +1,4 @@
-"""How long `penstock up` takes until it is ready, and what it holds in memory, beside an interpreter that imports its libraries."""
+"""How long `penstock up` takes until it is ready, and what it holds in memory, beside a bare import of its libraries."""
 
 import subprocess
 import sys

@@ -15,12 +15,9 @@ from penstock.api.tracking.v1 import metric_pb2, run_pb2, tracking_service_pb2, 
 from penstock_kit.access import Role
 from penstock_kit.clock import SystemClock
 from penstock_kit.ids import random_id
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
 from penstock_kit.stores.embedded.hot import InProcessHotStore
-from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
-from penstock_tracking.app import build
+from penstock_tracking.app import build, open_stores
 from penstock_tracking.settings import TrackingSettings
-from penstock_tracking.store import COLLECTIONS
 
 pb = tracking_service_pb2
 
@@ -177,10 +174,11 @@ class Tracking:
 async def serving_tracking(folder: Path) -> AsyncIterator[Tracking]:
     """Runs a tracking service over stores in a folder; `users/ada` administers the project `default`."""
     clock = SystemClock()
+    documents, metric_log = await open_stores(folder)
     application = build(
         TrackingSettings(data_dir=folder, auth_address="", service_credential_file=folder / "none"),
-        documents=await SqliteDocumentStore.open(folder / "documents.sqlite", COLLECTIONS),
-        metric_log=await SqliteMetricLog.open(folder / "metrics.sqlite"),
+        documents=documents,
+        metric_log=metric_log,
         hot=InProcessHotStore(clock),
         clock=clock,
     )

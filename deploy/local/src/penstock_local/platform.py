@@ -195,25 +195,19 @@ class Platform:
 
     async def _start_tracking(self, auth_address: str, clock: "Clock") -> str:
         from penstock_kit.application import Running
-        from penstock_kit.stores.embedded.documents import SqliteDocumentStore
         from penstock_kit.stores.embedded.hot import InProcessHotStore
-        from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
         from penstock_kit.tokens import RemoteGuard
-        from penstock_tracking.app import build
+        from penstock_tracking.app import build, open_stores
         from penstock_tracking.settings import TrackingSettings
-        from penstock_tracking.store import COLLECTIONS
 
         settings = TrackingSettings(
             data_dir=self._data.tracking,
             auth_address=auth_address,
             service_credential_file=self._service_credential_file,
         )
+        documents, metric_log = await open_stores(settings.data_dir)
         application = build(
-            settings,
-            documents=await SqliteDocumentStore.open(settings.data_dir / "documents.sqlite", COLLECTIONS),
-            metric_log=await SqliteMetricLog.open(settings.data_dir / "metrics.sqlite"),
-            hot=InProcessHotStore(clock),
-            clock=clock,
+            settings, documents=documents, metric_log=metric_log, hot=InProcessHotStore(clock), clock=clock
         )
         guard = RemoteGuard(auth_address, settings.service_credential_file, clock)
         await guard.start()

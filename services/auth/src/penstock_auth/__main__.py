@@ -29,7 +29,7 @@ async def _run(environ: Mapping[str, str]) -> None:
         setup_link = await auth.bootstrap()
         if setup_link is not None:
             # To the terminal, not into the log: whoever holds it signs in as the owner.
-            print(f"First start. Sign in once within ten minutes, at /setup#{setup_link} of the dashboard.", flush=True)  # noqa: T201
+            print(f"First start. Sign in once within ten minutes, at /setup#{setup_link} of the dashboard.", flush=True)  # noqa: T201 - for the person at the terminal, never for the log
         await serve(auth.application, auth.guard, server_settings, environ=environ)
     finally:
         await documents.close()  # a second time where serving closed it, which is harmless

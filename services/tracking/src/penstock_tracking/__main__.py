@@ -1,47 +1,50 @@
-"""Runs the tracking service as a process of its own: settings → stores → serve."""
+"""The tracking service as a process: settings → stores → guard → serve."""
 
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 
 from penstock_kit import logs
 from penstock_kit.application import serve
 from penstock_kit.clock import SystemClock
-from penstock_kit.server import ServerSettings
-from penstock_kit.settings import load
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.listening import CannotListen, ServerSettings
+from penstock_kit.settings import SettingsError, load
 from penstock_kit.stores.embedded.hot import InProcessHotStore
-from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
+from penstock_kit.stores.embedded.sqlite import StoreFileError
 from penstock_kit.tokens import RemoteGuard
-from penstock_tracking.app import build
-from penstock_tracking.settings import PREFIX, TrackingSettings
-from penstock_tracking.store import COLLECTIONS
+from penstock_tracking.app import build, open_stores
+from penstock_tracking.settings import TrackingSettings
 
 __all__ = ["main"]
 
+_PREFIX = "PENSTOCK_TRACKING"
 
-async def run(settings: TrackingSettings) -> None:
-    """Serves until SIGTERM."""
+
+async def _run(environ: Mapping[str, str]) -> None:
+    settings = load(TrackingSettings, _PREFIX, environ)
+    server_settings = load(ServerSettings, _PREFIX, environ)
     clock = SystemClock()
-    application = build(
-        settings,
-        documents=await SqliteDocumentStore.open(settings.data_dir / "documents.sqlite", COLLECTIONS),
-        metric_log=await SqliteMetricLog.open(settings.data_dir / "metrics.sqlite"),
-        hot=InProcessHotStore(clock),
-        clock=clock,
-    )
+    documents, metric_log = await open_stores(settings.data_dir)
+    application = build(settings, documents=documents, metric_log=metric_log, hot=InProcessHotStore(clock), clock=clock)
     guard = RemoteGuard(settings.auth_address, settings.service_credential_file, clock)
     await guard.start()
     try:
-        await serve(application, guard, ServerSettings(address=settings.address))
+        await serve(application, guard, server_settings, environ=environ)
     finally:
         await guard.close()
 
 
 def main() -> None:
-    """The entry point of `penstock-tracking`."""
+    """Runs the service until SIGTERM or SIGINT. Exits with 1 and one line on stderr if it cannot start."""
     logs.configure("tracking", sys.stderr)
-    asyncio.run(run(load(TrackingSettings, PREFIX, os.environ)))
+    try:
+        asyncio.run(_run(os.environ))
+    except (SettingsError, StoreFileError, CannotListen) as error:
+        print(f"penstock-tracking: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

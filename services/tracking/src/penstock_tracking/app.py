@@ -1,10 +1,14 @@
 """The composition root: which parts tracking is made of, over whatever stores it is given."""
 
+from pathlib import Path
+
 from penstock.api.tracking.v1 import metric_pb2, tracking_service_pb2
 from penstock_kit.application import Application, Job
 from penstock_kit.clock import Clock
 from penstock_kit.server import Codec, Mount
 from penstock_kit.stores.documents import DocumentStore
+from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.ingest.codec import StreamRequest
@@ -17,11 +21,21 @@ from penstock_tracking.series.latest import LatestReader
 from penstock_tracking.service import TrackingService
 from penstock_tracking.servicer import TrackingServicer
 from penstock_tracking.settings import TrackingSettings
-from penstock_tracking.store import TrackingStore
+from penstock_tracking.store import COLLECTIONS, TrackingStore
 
-__all__ = ["SERVICE", "build"]
+__all__ = ["SERVICE", "build", "open_stores"]
 
 SERVICE = tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"]
+
+
+async def open_stores(data_dir: Path) -> tuple[SqliteDocumentStore, SqliteMetricLog]:
+    """Opens the embedded documents and metric log in a folder, made if missing. Raises `StoreFileError`."""
+    documents = await SqliteDocumentStore.open(data_dir / "documents.sqlite", COLLECTIONS)
+    try:
+        return documents, await SqliteMetricLog.open(data_dir / "metrics.sqlite")
+    except BaseException:
+        await documents.close()
+        raise
 
 
 def build(

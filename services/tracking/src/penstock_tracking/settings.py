@@ -1,20 +1,17 @@
-"""What can be set of the tracking service, by environment variables `PENSTOCK_TRACKING_...`."""
+"""What the tracking service can be told from outside, as `PENSTOCK_TRACKING_<FIELD>`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PREFIX", "TrackingSettings"]
-
-PREFIX = "PENSTOCK_TRACKING"
+__all__ = ["TrackingSettings"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingSettings:
-    """Settings of one tracking process.
+    """Settings of the tracking service.
 
     Attributes:
-        address: Where to listen, `host:port`; port 0 takes a free one.
-        data_dir: Where the embedded stores keep their files.
+        data_dir: Where the embedded stores keep their files; made if missing, for this user alone.
         auth_address: `host:port` of the auth service.
         service_credential_file: The file with the secret by which services know each other; auth writes it.
         crash_check_interval_s: How often runs without a sign of life are looked for, in seconds.
@@ -23,5 +20,4 @@ class TrackingSettings:
     data_dir: Path
     auth_address: str
     service_credential_file: Path
-    address: str = "127.0.0.1:0"
     crash_check_interval_s: float = 10.0
