@@ -181,12 +181,15 @@ class SpoolWriter:
             SpoolFull: There is no room, and the writer is strict.
         """
         time_us = time.time_ns() // 1000
-        plan = self._plans.get(tuple(row))
+        plan: _RowPlan | None = None
+        values: bytes | None = None
         try:
-            # Outside of the lock: reading a value may wait for an accelerator.
-            values = plan.pack(*row.values()) if plan is not None else None
-        except Exception:
-            values = None
+            plan = self._plans.get(tuple(row))
+            if plan is not None:
+                # Outside of the lock: reading a value may wait for an accelerator.
+                values = plan.pack(*row.values())
+        except Exception:  # noqa: S110 - whatever __float__ raised: what is wrong is found out below
+            pass
         if values is None or plan is None:
             row = _checked_row(row)
             if not row:
@@ -484,21 +487,23 @@ def _checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_float(key: str, value: Any) -> float:
-    hint = ""
     try:
-        # Not float(): that would read text as well.
-        (number,) = struct.unpack("<d", struct.pack("<d", value))
+        # Not float() of everything: that would read text as well.
+        return struct.unpack("<d", struct.pack("<d", value))[0]
+    except Exception:
+        hint = ""
+    try:
+        if not isinstance(value, (str, bytes, bytearray)) and (hasattr(value, "__float__") or isinstance(value, int)):
+            float(value)
     except OverflowError:
         raise InvalidInput(f"The metric {key!r} is too large for a 64-bit floating-point number.") from None
     except Exception as error:
-        if not isinstance(error, struct.error):
-            hint = f" ({error})"
-        kind = "None" if value is None else type(value).__name__
-        raise InvalidType(
-            f"The metric {key!r} must be one number, not {kind}{hint}. Texts belong into run.config, run.summary or "
-            "run.tags; arrays must be reduced first."
-        ) from None
-    return number
+        hint = f" ({error})"
+    kind = "None" if value is None else type(value).__name__
+    raise InvalidType(
+        f"The metric {key!r} must be one number, not {kind}{hint}. Texts belong into run.config, run.summary or run.tags; "
+        "arrays must be reduced first."
+    )
 
 
 def _said(error: OSError) -> str:
