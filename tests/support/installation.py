@@ -5,7 +5,6 @@ Auth and tracking on one port, over embedded stores; the gateway in front of the
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ import penstock_gateway.listeners
 import penstock_gateway.settings
 import penstock_tracking.app
 import penstock_tracking.store
-from penstock.client import Client
 from penstock.config import Connection
 from penstock_kit.application import Application, Running
 from penstock_kit.clock import SystemClock
@@ -135,11 +133,3 @@ def installation(directory: Path) -> Iterator[Installation]:
         thread.join(START_TIMEOUT_S)
         assert not thread.is_alive()
     assert len(ready) == 1, f"the installation failed: {ready[1:]}"
-
-
-def wait_for_project(client: Client, project: str) -> None:
-    """Returns once a project that was just created is known to every service."""
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    while not any(found.name == f"projects/{project}" for found in client.projects()):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)

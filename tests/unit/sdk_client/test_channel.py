@@ -296,6 +296,18 @@ async def test_a_refusal_without_details_has_the_name_of_its_status_for_a_reason
     assert raised.value.reason == "NOT_FOUND"
 
 
+async def test_what_nobody_expected_names_the_request(server: Server) -> None:
+    async def fail(context: Any) -> None:
+        details = typed(grpc.StatusCode.INTERNAL, "INTERNAL", "Something went wrong.")
+        context.set_trailing_metadata((*details, ("x-request-id", "r17")))
+        await context.abort(grpc.StatusCode.INTERNAL, "Something went wrong.")
+
+    server.auth.whoami = fail
+    async with client_of(server) as client:
+        with pytest.raises(PenstockError, match=r"Something went wrong\. \(request id r17\)"):
+            await client.whoami()
+
+
 def event(cursor: str, **fields: Any) -> Any:
     return tracking_service_pb2.WatchRunResponse(event=metric_pb2.RunEvent(cursor=cursor, **fields))
 

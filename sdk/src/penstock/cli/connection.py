@@ -1,5 +1,6 @@
 """Commands that say where the server is and who we are: `login`, `whoami`."""
 
+import getpass
 import sys
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -94,7 +95,8 @@ def _read_token(http: str, from_stdin: bool) -> str:
         hint(
             f"The token for {http}: make one in the dashboard, or with `penstock token create` where you are signed in."
         )
-        secret = typer.prompt("Token", hide_input=True, err=True).strip()
+        # It stops the echo before it prompts, so that what is pasted in haste is not shown either.
+        secret = getpass.getpass("Token: ", stream=sys.stderr).strip()
     else:
         raise InvalidInput("There is no terminal to ask for the token. Pipe it in with --token-stdin.")
     if not secret or len(secret) > TOKEN_CHARS_MAX or not secret.isascii() or any(c.isspace() for c in secret):

@@ -37,6 +37,7 @@ _ERRORS: dict[grpc.StatusCode, type[PenstockError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ServerUnavailable,
 }
 _DETAILS_KEY = "grpc-status-details-bin"
+_REQUEST_ID_KEY = "x-request-id"
 
 
 def is_code(error: grpc.RpcError, code: grpc.StatusCode) -> bool:
@@ -63,6 +64,10 @@ def translated(error: grpc.RpcError, server: str) -> PenstockError:
         # Not said by a Penstock server: the network, a proxy, or an older server.
         metadata = {"details": details} if details else {}
         details = _transport_message(code, details, server)
+    if kind is PenstockError:
+        # Nobody expected this: the id leads to it in the server's log.
+        request_id = _request_id(error)
+        details = f"{details} (request id {request_id})" if request_id else details
     return kind(details, reason=reason or code.name, metadata=metadata)
 
 
@@ -87,6 +92,12 @@ def _error_info(error: grpc.RpcError) -> tuple[str, dict[str, str]]:
         except Exception:  # noqa: S112 - a proxy may send anything; the status code still tells what to raise
             continue
     return "", {}
+
+
+def _request_id(error: grpc.RpcError) -> str:
+    trailing: Any = getattr(error, "trailing_metadata", None)
+    found = dict((trailing() if callable(trailing) else None) or ()).get(_REQUEST_ID_KEY, "")
+    return found if isinstance(found, str) else ""
 
 
 def _transport_message(code: grpc.StatusCode, details: str, server: str) -> str:

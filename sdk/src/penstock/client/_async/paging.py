@@ -59,12 +59,14 @@ class AsyncPages(Generic[Item]):
         token = ""
         while True:
             items, token = await self._fetch(page_size, token)
-            for item in items:
-                yield item
+            # By index, and let go of before the next page is asked for: an item of our own would keep its page alive.
+            for index in range(len(items)):
+                yield items[index]
                 if left is not None:
                     left -= 1
                     if left == 0:
                         return
+            items = ()
             if not token:
                 return
 
