@@ -1,10 +1,8 @@
 """What the demo trains, which run it calls the best, and how it says what went wrong."""
 
-import asyncio
 import os
 from pathlib import Path
 
-import psutil
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -84,18 +82,3 @@ async def test_a_worker_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.
         assert "project" in run.problem
         assert "Traceback" not in run.problem
     assert best_run(runs) is None
-
-
-async def test_leaving_early_stops_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
-    monkeypatch.setenv("PENSTOCK_URL", "http://127.0.0.1:9")
-    plans = plan_demo(quick=True, epochs=1_000_000)
-    trained = asyncio.Event()
-    demo_runs = run_demo(plans, watch=lambda _: trained.set())
-    running = asyncio.ensure_future(anext(demo_runs))
-    await trained.wait()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    children = psutil.Process().children()
-    assert not [child for child in children if "penstock_local.demo_worker" in " ".join(child.cmdline())]

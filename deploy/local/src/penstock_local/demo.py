@@ -23,12 +23,13 @@ from penstock_local.demo_worker import WorkerPlan
 __all__ = ["DemoProgress", "DemoRun", "best_run", "demo", "plan_demo", "run_demo"]
 
 EXPERIMENT = "digits"
-EPOCHS = 40
+EPOCHS = 32
 SEEDS = (1, 2)
 PASSES = 4
 PARALLEL_MAX = 4  # each worker holds some 200 MB
 QUICK_EPOCHS = 8
 STOP_S = 10.0  # a worker that is told to stop sends what it has for at most 5 s
+RUN_CHARS = 12  # of an id in the table, as `penstock run list` shows it
 ERROR_LINES = 5  # the end of what a worker that died said
 
 _MODELS: dict[str, dict[str, Any]] = {
@@ -218,7 +219,11 @@ def demo(
 
     with Client() as client:
         client.whoami()  # a server that cannot be reached is better told now than by every worker
-    runs = asyncio.run(_show_json(plans) if json else _show(plans))
+    try:
+        runs = asyncio.run(_show_json(plans) if json else _show(plans))
+    except KeyboardInterrupt:
+        hint("Stopped. The runs end as killed, and keep what they logged.")
+        raise
     if any(run.problem is not None or run.dropped or run.points_durable < run.points_logged for run in runs):
         raise typer.Exit(ExitStatus.FAILED)
 
@@ -283,10 +288,10 @@ async def _show(plans: Sequence[WorkerPlan]) -> list[DemoRun]:
 
     whole = sorted((run for run in runs if run.problem is None), key=lambda run: -run.validation_accuracy)
     print_table(
-        ["RUN", "MODEL", "VALIDATION ACCURACY", "POINTS LOGGED", "DURABLE", "DROPPED"],
+        ["RUN", "MODEL", "ACCURACY", "LOGGED", "DURABLE", "DROPPED"],
         [
             (
-                run.run,
+                str(run.run).rsplit("/", 1)[-1][:RUN_CHARS],
                 run.plan.name,
                 f"{run.validation_accuracy:.3f}",
                 run.points_logged,
@@ -295,7 +300,7 @@ async def _show(plans: Sequence[WorkerPlan]) -> list[DemoRun]:
             )
             for run in whole
         ],
-        numbers=("VALIDATION ACCURACY", "POINTS LOGGED", "DURABLE", "DROPPED"),
+        numbers=("ACCURACY", "LOGGED", "DURABLE", "DROPPED"),
     )
     best = best_run(runs)
     if best is not None:

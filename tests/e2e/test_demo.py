@@ -1,0 +1,92 @@
+"""`penstock demo`: real models train in real processes, and everything they log is on the server."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+from support.platform import PENSTOCK, Platform, running_platform
+
+from penstock.api.tracking.v1 import run_pb2
+from penstock.client import Client
+from penstock.config import Connection
+from penstock_local.demo import plan_demo, run_demo
+
+METRICS = ["train/loss", "train/accuracy", "validation/loss", "validation/accuracy"]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with running_platform(tmp_path_factory.mktemp("platform")) as platform:
+        yield platform
+
+
+@pytest.fixture
+def client(platform: Platform) -> Iterator[Client]:
+    with Client(Connection(platform.http, platform.grpc, platform.token, "test")) as client:
+        yield client
+
+
+def demo(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(PENSTOCK), "demo", *arguments]
+    return subprocess.run(command, env=platform.env, capture_output=True, text=True, timeout=120)
+
+
+def test_json_names_each_run_its_receipt_and_the_best(platform: Platform, client: Client) -> None:
+    ended = demo(platform, "--quick", "--epochs", "3", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    *runs, last = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert len(runs) == 2
+    best = max(runs, key=lambda run: run["validation_accuracy"])
+    assert last == {"best_run": best["run"]}
+    for run in runs:
+        assert run["points_logged"] == run["points_durable"] >= 3 * len(METRICS)
+        assert run["dropped"] == 0
+        stored = client.run(run["run"])
+        assert stored.display_name == run["name"]
+        latest = {metric["key"]: metric for metric in rows(client.latest(run["run"], keys=METRICS))}
+        assert sorted(latest) == sorted(METRICS)
+        assert latest["validation/accuracy"]["value"] == run["validation_accuracy"]
+        points = rows(client.history(run["run"], keys=METRICS))
+        assert sorted((point["key"], point["step"]) for point in points) == sorted(
+            (key, step) for key in METRICS for step in (1, 2, 3)
+        )
+
+
+def test_text_ends_with_a_table_and_the_best_run(platform: Platform) -> None:
+    ended = demo(platform, "--quick", "--epochs", "2")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Training 2 models" in ended.stdout
+    assert platform.http in ended.stdout
+    assert "DURABLE" in ended.stdout
+    assert "Best run: " in ended.stdout.splitlines()[-1]
+
+
+async def test_leaving_early_stops_the_workers(
+    platform: Platform, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PENSTOCK_HOME", "PENSTOCK_URL", "PENSTOCK_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PENSTOCK_HOME", str(platform.home))
+    trained = asyncio.Event()
+    running = asyncio.ensure_future(
+        anext(run_demo(plan_demo(quick=True, epochs=1_000_000, seeds=[77]), watch=lambda _: trained.set()))
+    )
+    await trained.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    workers = [
+        child for child in psutil.Process().children() if "penstock_local.demo_worker" in " ".join(child.cmdline())
+    ]
+    assert workers == []
+    left = [run for run in client.runs("projects/default") if run.display_name.endswith("-77")]
+    assert len(left) == 2
+    assert {run.state for run in left} == {run_pb2.RUN_STATE_KILLED}
+
+
+def rows(found: Any) -> list[dict[str, Any]]:
+    return found.to_arrow().to_pylist()
