@@ -56,8 +56,9 @@ class DataDirectory:
         try:
             for path in (self.path, self.auth, self.tracking, self.logs):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Not "w": the number of who holds the lock must survive our look at it.
-            lock = (self.path / LOCK_FILE).open("a+", encoding="ascii")
+            # Not emptied by opening: the number of who holds the lock must survive our look at it.
+            number = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.fdopen(number, "r+", encoding="ascii")
         except OSError as error:
             raise DataDirectoryUnusable(
                 f"Cannot write in the data directory {self.path}: {error.strerror}. Choose another with --data-dir."
