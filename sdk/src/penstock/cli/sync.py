@@ -37,10 +37,10 @@ def sync(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Send what was logged here and is not on the server yet: offline runs, and what a crash left. With --json, one
-    document per spool.
+    """Send what was logged here and is not on the server yet: offline runs, and what a crash left.
 
-    Nothing is sent twice, however often it is called. A spool goes to the server that it was begun for.
+    Nothing is sent twice, however often it is called. A spool goes to the server that it was begun for. With --json, one
+    document per spool.
 
     \b
     Examples:
