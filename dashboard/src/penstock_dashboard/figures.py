@@ -7,14 +7,15 @@ NaN and the infinities cannot be drawn: they break the line where they stood, if
 Figures carry no colours of paper, text or grid: the style sheet gives them, so that they follow light and dark at once.
 """
 
+import bisect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from penstock.api.tracking.v1 import metric_pb2
 
-__all__ = ["PALETTE", "ChartOptions", "Curve", "LineStyle", "curve", "figure", "legend_name", "smooth"]
+__all__ = ["PALETTE", "ChartOptions", "Curve", "LineStyle", "against", "curve", "figure", "legend_name", "smooth"]
 
 PALETTE = (
     "#4c6ef5",
@@ -116,6 +117,31 @@ def curve(series: metric_pb2.MetricSeries, *, x: XAxis, start_s: float | None = 
     return line
 
 
+def against(line: Curve, metric: metric_pb2.MetricSeries) -> Curve:
+    """Draws a curve over another metric instead of over steps, as `define_metric(x=...)` asks.
+
+    A point stands where the other metric last was at or before its step; one before the other's first point is left out.
+    When the other metric came reduced, it counts as it was at the end of each bucket.
+
+    Args:
+        line: A curve over steps.
+        metric: The series of the other metric, of the same run.
+    """
+    kind = metric.WhichOneof("data")
+    if kind == "buckets":
+        steps, values = metric.buckets.last_steps, metric.buckets.lasts
+    else:
+        steps, values = metric.points.steps, metric.points.values
+    x: list[float] = []
+    y: list[float | None] = []
+    for step, value in zip(line.x, line.y, strict=True):
+        index = bisect.bisect_right(steps, step) - 1
+        if index >= 0 and math.isfinite(values[index]):
+            x.append(values[index])
+            y.append(value)
+    return replace(line, x=x, y=y)
+
+
 def smooth(values: Sequence[float | None], weight: float) -> list[float | None]:
     """The exponential moving average with bias correction: the first value is kept, gaps stay gaps.
 
@@ -135,13 +161,16 @@ def smooth(values: Sequence[float | None], weight: float) -> list[float | None]:
     return smoothed
 
 
-def figure(curves: Sequence[tuple[Curve, LineStyle]], options: ChartOptions, *, revision: str) -> dict[str, Any]:
+def figure(
+    curves: Sequence[tuple[Curve, LineStyle]], options: ChartOptions, *, revision: str, x_title: str = ""
+) -> dict[str, Any]:
     """One chart.
 
     Args:
         curves: The lines with their styles.
         options: How they are drawn.
         revision: While it stays the same, the visitor's zoom is kept when the data change.
+        x_title: Name of the x axis, when it is another metric.
 
     Returns:
         A figure as Plotly takes it.
@@ -165,7 +194,7 @@ def figure(curves: Sequence[tuple[Curve, LineStyle]], options: ChartOptions, *, 
             del traces[-1]["hovertemplate"]
             trace = {**trace, "y": smooth(line.y, options.smoothing), "line": {**trace["line"], "width": 2}}
         traces.append(trace)
-    return {"data": traces, "layout": _layout(options, revision)}
+    return {"data": traces, "layout": _layout(options, revision, x_title)}
 
 
 def legend_name(text: str) -> str:
@@ -174,9 +203,11 @@ def legend_name(text: str) -> str:
     return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _layout(options: ChartOptions, revision: str) -> dict[str, Any]:
+def _layout(options: ChartOptions, revision: str, x_title: str) -> dict[str, Any]:
     x_axis: dict[str, Any] = {"automargin": True, "showgrid": False, "zeroline": False, "ticks": "", "nticks": 6}
-    if options.x == "step":
+    if x_title:
+        x_axis |= {"title": {"text": legend_name(x_title), "standoff": 2}, "hoverformat": ".5~g"}
+    elif options.x == "step":
         x_axis |= {"hoverformat": ",.7~r", "tickformat": "~s"}
     elif options.x == "relative":
         x_axis |= {"title": {"text": "seconds since start", "standoff": 2}, "hoverformat": ",.1f", "tickformat": "~s"}

@@ -114,6 +114,16 @@ def test_a_bucket_without_finite_values_breaks_the_line() -> None:
     assert (line.nan, line.positive_infinity) == (1, 1)
 
 
+def test_a_curve_over_another_metric_stands_where_that_was_last() -> None:
+    line = figures.curve(points((0, 0, 9.0), (10, 1, 8.0), (15, 2, 7.0), (20, 3, 6.0), (30, 4, math.nan)), x="step")
+    epochs = points((5, 0, 1.0), (15, 0, 2.0), (20, 0, math.nan), (25, 0, 3.0))
+    over = figures.against(line, epochs)
+    assert (over.x, over.y) == ([1.0, 2.0, 3.0], [8.0, 7.0, None])
+    reduced = buckets([float(step // 10) for step in range(100)], 10)
+    assert figures.against(figures.curve(points((39, 0, 1.0)), x="step"), reduced).x == [3.0]
+    assert figures.against(line, metric_pb2.MetricSeries()).x == []
+
+
 def test_smoothing_keeps_the_first_value_constants_and_gaps() -> None:
     assert figures.smooth([5.0, None, 5.0, 5.0], 0.9) == pytest.approx([5.0, None, 5.0, 5.0])
     assert figures.smooth([1.0, 2.0], 0.0) == [1.0, 2.0]

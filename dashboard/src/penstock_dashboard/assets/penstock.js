@@ -162,6 +162,34 @@
         });
     });
 
+    // Says that the connection is lost while calls fail, and takes it back with the first that succeeds.
+    var fetchBefore = window.fetch;
+    window.fetch = function (resource) {
+        var call = fetchBefore.apply(window, arguments);
+        if (String(resource && resource.url || resource).indexOf("/_dash-update-component") !== -1) {
+            call.then(function (response) {
+                connected(response.status < 502);
+            }, function () {
+                connected(false);
+            });
+        }
+        return call;
+    };
+
+    function connected(yes) {
+        var strip = document.getElementById("connection");
+        if (!strip && !yes) {
+            strip = document.createElement("div");
+            strip.id = "connection";
+            strip.setAttribute("role", "status");
+            strip.textContent = "Connection lost. Trying again…";
+            document.body.appendChild(strip);
+        }
+        if (strip) {
+            strip.hidden = yes;
+        }
+    }
+
     // Grid cells.
     var cells = window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {};
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, Patch, State, dcc, html, no_update, set_props
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from penstock.api.tracking.v1 import metric_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
@@ -171,9 +172,14 @@ def register(app: Dash, sessions: Sessions) -> None:
         apart = ranks == "apart"
         project, runs = context["project"], [ChartedRun(**run) for run in context["runs"]]
         looked_at = (visible or [])[:VISIBLE_MAX]
-        known, found = await asyncio.gather(
-            list_keys(client, project, [run.run_id for run in runs]), _read(client, project, runs, looked_at, apart)
+        known, x_keys = await asyncio.gather(
+            list_keys(client, project, [run.run_id for run in runs]),
+            _x_keys(client, project, runs[0].run_id, looked_at),
         )
+        if options.x != "step" or apart:
+            x_keys = {}
+        wanted = list(dict.fromkeys((*looked_at, *x_keys.values())))
+        found = await _read(client, project, runs, wanted, apart)
         shown = _matching(known, text or "")
         scope = _scope(context)
         rebuilt = shown != keys
@@ -184,10 +190,11 @@ def register(app: Dash, sessions: Sessions) -> None:
                 continue
             slot = _slot_id(scope, key)
             series = found.get(key, [])
-            version = _version(series, options, apart)
+            x_key = x_keys.get(key, "")
+            version = _version(series, options, apart, x_key)
             if not rebuilt and drawn.get(slot) == version:
                 continue
-            content = _content(key, series, runs, options, apart)
+            content = _content(key, series, runs, options, apart, x_key, found.get(x_key, []))
             if rebuilt:
                 cards[key] = _card(slot, key, content)
             elif slot in drawn and content.figure["data"]:
@@ -239,6 +246,22 @@ class _Content:
     notes: list[Any]
 
 
+async def _x_keys(client: AsyncClient, project: str, run_id: str, keys: Sequence[str]) -> dict[str, str]:
+    """Which metrics are drawn over which others, as the first run defines it: the exact key before a prefix."""
+    response = await client.tracking.GetRun(
+        tracking_service_pb2.GetRunRequest(
+            name=f"projects/{project}/runs/{run_id}", read_mask=FieldMask(paths=["metric_definitions"])
+        )
+    )
+    chosen: dict[str, str] = {}
+    for definition in sorted(response.run.metric_definitions, key=lambda one: (one.key.endswith("*"), -len(one.key))):
+        for key in keys:
+            matches = key == definition.key or (definition.key.endswith("*") and key.startswith(definition.key[:-1]))
+            if matches and definition.x_key != key:
+                chosen.setdefault(key, definition.x_key)
+    return {key: x_key for key, x_key in chosen.items() if x_key}
+
+
 async def _read(
     client: AsyncClient, project: str, runs: Sequence[ChartedRun], keys: Sequence[str], apart: bool
 ) -> dict[str, list[metric_pb2.MetricSeries]]:
@@ -266,7 +289,10 @@ def _content(
     runs: Sequence[ChartedRun],
     options: figures.ChartOptions,
     apart: bool,
+    x_key: str,
+    x_series: Sequence[metric_pb2.MetricSeries],
 ) -> _Content:
+    x_by_run = {one.run: one for one in x_series}
     places = {run.run_id: index for index, run in enumerate(runs)}
     curves: list[tuple[figures.Curve, figures.LineStyle]] = []
     not_finite = 0
@@ -274,6 +300,8 @@ def _content(
         place = places[one.run.rpartition("/")[2]]
         line = figures.curve(one, x=options.x, start_s=runs[place].start_s)
         not_finite += line.not_finite
+        if one.run in x_by_run:
+            line = figures.against(line, x_by_run[one.run])
         name, color_index = runs[place].label, place
         if apart and one.HasField("rank"):
             name = f"rank {one.rank}" if len(runs) == 1 else f"{name} · rank {one.rank}"
@@ -295,8 +323,8 @@ def _content(
     value = ""
     if len(curves) == 1 and curves[0][0].latest is not None:
         value = formatting.number(curves[0][0].latest)
-    look = f"{key}|{options.x}|{options.log_y}"
-    return _Content(figures.figure(curves, options, revision=look), value, notes)
+    look = f"{key}|{options.x}|{options.log_y}|{x_key}"
+    return _Content(figures.figure(curves, options, revision=look, x_title=x_key), value, notes)
 
 
 def _card(slot: str, key: str, content: _Content) -> list[Any]:
@@ -338,10 +366,10 @@ def _refresh(slot: str, content: _Content, *, same_look: bool) -> None:
     set_props({"type": "notes", "chart": slot}, {"children": content.notes})
 
 
-def _version(series: Sequence[metric_pb2.MetricSeries], options: figures.ChartOptions, apart: bool) -> str:
+def _version(series: Sequence[metric_pb2.MetricSeries], options: figures.ChartOptions, apart: bool, x_key: str) -> str:
     """Changes when the chart would: `<data>|<look>`. Points only ever come, so their number tells."""
     data = ",".join(str(one.total_points) for one in series)
-    return f"{data}|{options.x},{options.log_y},{options.smoothing},{apart}"
+    return f"{data}|{options.x},{options.log_y},{options.smoothing},{apart},{x_key}"
 
 
 def _scope(context: Mapping[str, Any]) -> str:

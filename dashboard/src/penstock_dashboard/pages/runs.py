@@ -40,7 +40,7 @@ COLUMN_CHOICES_MAX = 2000
 EXPERIMENTS_MAX = 1000
 REFRESH_MS = 2000
 """How often the table is read anew while runs go on."""
-LOOK_MS = 8000
+LOOK_MS = 5000
 """How often the dashboard looks for new metrics, params and experiments."""
 LOOK_EMPTY_MS = 1500
 """The same, while the project has no run."""
@@ -251,6 +251,7 @@ def register(app: Dash, sessions: Sessions) -> None:
         Input("runs-states", "value"),
         Input("runs-columns", "value"),
         State("runs-view", "data"),
+        State("runs-columns-shown", "data"),
         prevent_initial_call=True,
     )
     async def choose(
@@ -259,6 +260,7 @@ def register(app: Dash, sessions: Sessions) -> None:
         states: list[str] | None,
         columns: list[str] | None,
         view_data: dict[str, Any],
+        shown: list[str],
     ) -> Any:
         changed = {
             **view_data,
@@ -266,8 +268,10 @@ def register(app: Dash, sessions: Sessions) -> None:
             "experiment": experiment or "",
             "states": [state for state in STATES if state in (states or [])],
         }
-        if ctx.triggered_id == "runs-columns":
-            changed["columns"] = ["display_name", *(c for c in columns or [] if c != "display_name")]
+        wanted = ["display_name", *(c for c in columns or [] if c != "display_name")]
+        # The menu also changes when the dashboard itself chose: that is no choice of the visitor.
+        if ctx.triggered_id == "runs-columns" and wanted != shown:
+            changed["columns"] = wanted
         return no_update if changed == view_data else changed
 
     @app.callback(
