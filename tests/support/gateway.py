@@ -22,6 +22,7 @@ from penstock_kit.stores.embedded.documents import SqliteDocumentStore
 from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.tokens import RemoteGuard
+from penstock_kit.traces import Tracer
 from penstock_tracking.settings import TrackingSettings
 from penstock_tracking.store import COLLECTIONS
 
@@ -49,12 +50,14 @@ class Front:
 
 
 @asynccontextmanager
-async def gateway_before(auth: str = NOWHERE, tracking: str = NOWHERE, **settings: Any) -> AsyncGenerator[Front]:
+async def gateway_before(
+    auth: str = NOWHERE, tracking: str = NOWHERE, *, tracer: Tracer | None = None, **settings: Any
+) -> AsyncGenerator[Front]:
     """Runs a gateway before services at these addresses."""
     values = {"http_address": "127.0.0.1:0", "grpc_address": "127.0.0.1:0", "drain_s": 1.0, **settings}
     whole = Settings(auth_address=auth, tracking_address=tracking, **values)
     listeners = bind(whole)
-    gateway = build(whole, listeners, SystemClock())
+    gateway = build(whole, listeners, SystemClock(), tracer=tracer)
     await gateway.start()
     try:
         async with (

@@ -13,6 +13,7 @@ from penstock_kit import logs
 from penstock_kit.clock import SystemClock
 from penstock_kit.listening import CannotListen
 from penstock_kit.settings import SettingsError, load
+from penstock_kit.traces import tracer_from_environment
 
 __all__ = ["main"]
 
@@ -32,7 +33,8 @@ def main() -> None:
 
 async def _serve(settings: Settings) -> None:
     listeners = bind(settings)
-    gateway = build(settings, listeners, SystemClock())
+    tracer = tracer_from_environment(os.environ)
+    gateway = build(settings, listeners, SystemClock(), tracer=tracer)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,6 +44,8 @@ async def _serve(settings: Settings) -> None:
     _LOG.info("Serving", extra=addresses)
     await stopped.wait()
     await gateway.stop()
+    if tracer is not None:
+        await tracer.close()
 
 
 if __name__ == "__main__":

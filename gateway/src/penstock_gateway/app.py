@@ -21,6 +21,7 @@ from penstock_gateway.proxy import GrpcProxy
 from penstock_gateway.settings import Settings
 from penstock_gateway.tokens import TokenExchange
 from penstock_kit.clock import Clock
+from penstock_kit.traces import Tracer
 
 __all__ = ["Gateway", "build"]
 
@@ -38,15 +39,16 @@ class Gateway:
         settings: What the operator set.
         listeners: The bound ports, which are closed with it.
         clock: Tells when a token has ended.
+        tracer: Where spans go; None means that there are none.
     """
 
-    def __init__(self, settings: Settings, listeners: Listeners, clock: Clock) -> None:
+    def __init__(self, settings: Settings, listeners: Listeners, clock: Clock, tracer: Tracer | None = None) -> None:
         self._settings = settings
         self._listeners = listeners
         self._backends = Backends({"auth": settings.auth_address, "tracking": settings.tracking_address})
-        self._proxy = GrpcProxy(self._backends)
+        self._proxy = GrpcProxy(self._backends, tracer)
         routes = Routes(SERVICES.items())
-        self._twins = JsonTwins(self._backends, routes, TokenExchange(self._backends["auth"], clock))
+        self._twins = JsonTwins(self._backends, routes, TokenExchange(self._backends["auth"], clock), tracer)
         self._dashboard = DashboardProxy(settings.dashboard_url, "https" if listeners.tls else "http")
         identity = Identity(
             settings.public_grpc_address or listeners.grpc_address, metadata.version("penstock-gateway")
@@ -116,9 +118,9 @@ class Gateway:
         await self._backends.close()
 
 
-def build(settings: Settings, listeners: Listeners, clock: Clock) -> Gateway:
+def build(settings: Settings, listeners: Listeners, clock: Clock, *, tracer: Tracer | None = None) -> Gateway:
     """Puts a gateway together. Must be called within the event loop that runs it; starts nothing."""
-    return Gateway(settings, listeners, clock)
+    return Gateway(settings, listeners, clock, tracer)
 
 
 class _HttpServer(uvicorn.Server):

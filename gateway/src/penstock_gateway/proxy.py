@@ -17,7 +17,9 @@ from google.rpc import status_pb2
 from penstock_gateway.backends import Backend, Backends
 from penstock_gateway.errors import STATUS_DETAILS_KEY, Stopping, TooManyCalls, backend_status, code_of, status_of
 from penstock_gateway.metrics import RPCS, RPCS_IN_FLIGHT
+from penstock_gateway.tracing import Metadata, carried
 from penstock_kit.ids import random_id
+from penstock_kit.traces import Tracer
 
 __all__ = ["CALLS_MAX", "GrpcProxy"]
 
@@ -44,7 +46,6 @@ _CONNECTION_KEYS = frozenset(
 
 _REQUEST_ID_KEY = "x-request-id"
 
-Metadata = tuple[tuple[str, str | bytes], ...]
 # The stubs of grpc.aio know neither calls of bytes nor EOF.
 Context = Any
 Call = Any
@@ -68,9 +69,11 @@ class GrpcProxy(grpc.GenericRpcHandler):
 
     Args:
         backends: Where to forward to.
+        tracer: Where spans go; None means that there are none.
     """
 
-    def __init__(self, backends: Backends) -> None:
+    def __init__(self, backends: Backends, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer
         self._calls = 0
         self._streams: set[Call] = set()
         self._stopping = False
@@ -86,24 +89,29 @@ class GrpcProxy(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(_Unary(self, backend, path).forward)
 
     @contextlib.asynccontextmanager
-    async def admitted(self, context: Context, path: str) -> AsyncGenerator[None]:
-        """Counts a call in and out. Aborts it when `CALLS_MAX` are in progress."""
+    async def admitted(self, context: Context, path: str) -> AsyncGenerator[Metadata]:
+        """Counts a call in and out, and traces it. Aborts it when `CALLS_MAX` are in progress.
+
+        Yields the metadata for the service.
+        """
         if self._calls >= CALLS_MAX:
             await _abort(context, status_of(TooManyCalls(f"More than {CALLS_MAX} calls at a time.")), ())
         self._calls += 1
         method = path.removeprefix("/")
         RPCS_IN_FLIGHT.labels(method).inc()
         code = grpc.StatusCode.CANCELLED
-        try:
-            yield
-            code = grpc.StatusCode.OK
-        except grpc.aio.AbortError:
-            code = context.code()
-            raise
-        finally:
-            self._calls -= 1
-            RPCS_IN_FLIGHT.labels(method).dec()
-            RPCS.labels(method, code.name).inc()
+        with carried(self._tracer, method, _outgoing(context)) as (metadata, end):
+            try:
+                yield metadata
+                code = grpc.StatusCode.OK
+            except grpc.aio.AbortError:
+                code = context.code()
+                raise
+            finally:
+                self._calls -= 1
+                RPCS_IN_FLIGHT.labels(method).dec()
+                RPCS.labels(method, code.name).inc()
+                end(code)
 
     @contextlib.contextmanager
     def carried(self, call: Call) -> Generator[None]:
@@ -152,9 +160,9 @@ class _Unary:
         self._call = backend.channel.unary_unary(path)
 
     async def forward(self, request: bytes, context: Context) -> bytes:
-        async with self._proxy.admitted(context, self._path):
+        async with self._proxy.admitted(context, self._path) as metadata:
             # Cancelling this handler, when the client goes away or its deadline passes, cancels the awaited call too.
-            call = self._call(request, metadata=_outgoing(context), timeout=context.time_remaining())
+            call = self._call(request, metadata=metadata, timeout=context.time_remaining())
             try:
                 response = await call
             except grpc.aio.AioRpcError as error:
@@ -175,8 +183,8 @@ class _Stream:
         self._call = backend.channel.stream_stream(path)
 
     async def forward(self, requests: AsyncIterator[bytes], context: Context) -> None:
-        async with self._proxy.admitted(context, self._path):
-            call = self._call(metadata=_outgoing(context), timeout=context.time_remaining())
+        async with self._proxy.admitted(context, self._path) as metadata:
+            call = self._call(metadata=metadata, timeout=context.time_remaining())
             sending = asyncio.create_task(_send(requests, call))
             try:
                 # However this handler ends, also by the client going away, the call to the service ends with it.

@@ -7,10 +7,14 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from support.gateway import NOWHERE, Front, RawServer, gateway_before, installation, raw_server
 from support.servers import error_info
 
 from penstock.api.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from penstock_kit.traces import Tracer
 
 STREAM = "/penstock.api.tracking.v1.TrackingService/StreamMetrics"
 WATCH = "/penstock.api.tracking.v1.TrackingService/WatchRun"
@@ -98,6 +102,31 @@ async def test_metadata_goes_through_but_for_what_describes_the_connection(path:
     assert initial["early-bin"] == b"\x00\x01"
     assert trailing["x-late"] == "2"
     assert "keep-alive" not in trailing
+
+
+async def test_the_span_of_the_gateway_is_between_those_of_client_and_service() -> None:
+    seen: list[str] = []
+
+    async def answer(requests: Any, context: Any) -> None:
+        seen.append(dict(context.invocation_metadata())["traceparent"])
+        async for _ in requests:
+            await context.write(b"")
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    client = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    handlers = {GET_RUN: answer, STREAM: answer}
+    async with raw_server(handlers) as address, gateway_before(tracking=address, tracer=Tracer(provider)) as front:
+        metadata = (("traceparent", client),)
+        await front.channel.unary_unary(GET_RUN)(b"", metadata=metadata)
+        assert [m async for m in front.channel.stream_stream(STREAM)(iter([b""]), metadata=metadata)] == [b""]
+        await front.http.get(f"/api/v1/projects/default/runs/{'0' * 32}", headers={"traceparent": client})
+    spans: Any = exporter.get_finished_spans()
+    assert len(spans) == 3
+    for span, passed_on in zip(spans, seen, strict=True):
+        assert span.parent.span_id == int("b" * 16, 16)
+        assert passed_on == f"00-{'a' * 32}-{span.context.span_id:016x}-01"
+        assert span.attributes["rpc.response.status_code"] == "OK"
 
 
 async def test_a_call_without_request_id_gets_one() -> None:

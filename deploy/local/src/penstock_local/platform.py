@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from penstock_auth.app import AuthApplication
     from penstock_gateway.app import Gateway
     from penstock_kit.clock import Clock
+    from penstock_kit.traces import Tracer
 
 __all__ = ["Addresses", "CannotStart", "Platform", "PortTaken"]
 
@@ -81,6 +82,7 @@ class Platform:
         self._dashboard: DashboardProcess | None = None
         self._dashboard_url = ""
         self._environment: dict[str, str] = {}
+        self._tracer: Tracer | None = None
         # How to stop what was started, in the order in which it was.
         self._stops: list[Callable[[], Coroutine[None, None, None]]] = []
 
@@ -166,8 +168,12 @@ class Platform:
         from penstock_auth.errors import StartError
         from penstock_kit.clock import SystemClock
         from penstock_kit.stores.embedded.sqlite import StoreFileError
+        from penstock_kit.traces import tracer_from_environment
 
         clock = SystemClock()
+        self._tracer = tracer_from_environment(os.environ)
+        if self._tracer is not None:
+            self._stops.append(self._tracer.close)
         try:
             auth_address = await self._start_auth(clock)
             tracking_address = await self._start_tracking(auth_address, clock)
@@ -188,7 +194,13 @@ class Platform:
         documents = await open_documents(settings.data_dir)
         self._auth = build(settings, documents=documents, clock=clock)
         await self._auth.bootstrap()
-        running = Running(self._auth.application, self._auth.guard, ServerSettings(drain_s=SERVICE_DRAIN_S), clock)
+        running = Running(
+            self._auth.application,
+            self._auth.guard,
+            ServerSettings(drain_s=SERVICE_DRAIN_S),
+            clock,
+            tracer=self._tracer,
+        )
         await running.start()
         self._stops.append(running.stop)
         return running.address
@@ -212,7 +224,7 @@ class Platform:
         guard = RemoteGuard(auth_address, settings.service_credential_file, clock)
         await guard.start()
         self._stops.append(guard.close)
-        running = Running(application, guard, ServerSettings(drain_s=SERVICE_DRAIN_S), clock)
+        running = Running(application, guard, ServerSettings(drain_s=SERVICE_DRAIN_S), clock, tracer=self._tracer)
         await running.start()
         self._stops.append(running.stop)
         return running.address
@@ -233,7 +245,7 @@ class Platform:
         if not is_loopback(listeners.http_address):
             # Other machines know this one by its name.
             settings = replace(settings, public_hosts=f"{settings.public_hosts},{socket.gethostname()}")
-        gateway = build(settings, listeners, clock)
+        gateway = build(settings, listeners, clock, tracer=self._tracer)
         self._stops.append(gateway.stop)
         await gateway.start()
         self._gateway = gateway

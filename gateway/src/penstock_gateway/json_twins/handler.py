@@ -26,7 +26,9 @@ from penstock_gateway.json_twins.responses import message_json
 from penstock_gateway.json_twins.routes import Route, Routes
 from penstock_gateway.json_twins.templates import RequestPath
 from penstock_gateway.tokens import PERSONAL_TOKEN_PREFIX, TokenExchange
+from penstock_gateway.tracing import Metadata, carried
 from penstock_kit.errors import Unauthenticated
+from penstock_kit.traces import Tracer
 
 __all__ = ["QUERY_PARAMETERS_MAX", "UNARY_TIMEOUT_S", "JsonTwins"]
 
@@ -50,9 +52,11 @@ class JsonTwins:
         backends: Where to call.
         routes: What there is.
         tokens: Exchanges the personal access tokens of callers.
+        tracer: Where spans go; None means that there are none.
     """
 
-    def __init__(self, backends: Backends, routes: Routes, tokens: TokenExchange) -> None:
+    def __init__(self, backends: Backends, routes: Routes, tokens: TokenExchange, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer
         self._backends = backends
         self._routes = routes
         self._tokens = tokens
@@ -74,9 +78,17 @@ class JsonTwins:
         secret = _bearer(request)
         metadata = await self._metadata(request, secret)
         try:
-            if route.method.server_streaming:
-                return await self._stream(route, message, metadata)
-            return await self._unary(route, message, metadata)
+            with carried(self._tracer, route.grpc_path.removeprefix("/"), metadata) as (outgoing, end):
+                try:
+                    if route.method.server_streaming:
+                        response = await self._stream(route, message, outgoing)
+                    else:
+                        response = await self._unary(route, message, outgoing)
+                except grpc.aio.AioRpcError as error:
+                    end(error.code())
+                    raise
+                end(grpc.StatusCode.OK)
+                return response
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED and secret.startswith(PERSONAL_TOKEN_PREFIX):
                 self._tokens.forget(secret)
@@ -97,12 +109,12 @@ class JsonTwins:
             metadata.append(("authorization", f"Bearer {secret}"))
         return metadata
 
-    async def _unary(self, route: Route, message: Message, metadata: list[tuple[str, str]]) -> Response:
+    async def _unary(self, route: Route, message: Message, metadata: Metadata) -> Response:
         call = self._backends[route.backend].channel.unary_unary(route.grpc_path)
         answer = await call(message.SerializeToString(), metadata=metadata, timeout=UNARY_TIMEOUT_S)
         return Response(await _json(route, answer), media_type="application/json")
 
-    async def _stream(self, route: Route, message: Message, metadata: list[tuple[str, str]]) -> Response:
+    async def _stream(self, route: Route, message: Message, metadata: Metadata) -> Response:
         call = self._backends[route.backend].channel.unary_stream(route.grpc_path)(
             message.SerializeToString(), metadata=metadata
         )
