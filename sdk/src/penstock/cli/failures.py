@@ -5,7 +5,7 @@ import sys
 import traceback
 import warnings
 from enum import IntEnum
-from typing import Any, TextIO
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -111,14 +111,8 @@ def _tell(message: str, reason: str, metadata: dict[str, str], *, as_json: bool)
     console(stderr=True).print(Text("Error: ", style="bold red").append(message, style="default not bold"))
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,  # noqa: ARG001 - as `warnings.showwarning` is called
-    lineno: int,  # noqa: ARG001
-    file: TextIO | None = None,  # noqa: ARG001
-    line: str | None = None,  # noqa: ARG001
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Stands in for `warnings.showwarning`, whose further arguments say where in the code it was."""
     # Warnings about code are for developers, who run tests; a user gets those about what they do.
     if issubclass(category, UserWarning):
         sys.stderr.write(f"Warning: {message}\n")

@@ -6,10 +6,11 @@ it, as the 32 hex digits alone.
 
 import re
 from collections.abc import Iterable
+from typing import Protocol
 
 from penstock.errors import InvalidInput
 
-__all__ = ["project_name", "project_of", "run_name", "run_names", "token_name"]
+__all__ = ["Named", "project_name", "project_of", "run_name", "run_names", "token_name"]
 
 _PROJECT = re.compile(r"(?:projects/)?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)\Z")
 _RUN = re.compile(r"projects/[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?/runs/[0-9a-f]{32}\Z")
@@ -26,8 +27,18 @@ def project_name(text: str) -> str:
     return f"projects/{match[1]}"
 
 
-def run_name(text: str, project: str | None = None) -> str:
-    """`projects/{project}/runs/{run}`. Raises `InvalidInput`."""
+class Named(Protocol):
+    """Something that knows its resource name, such as a `penstock.Run`."""
+
+    @property
+    def resource_name(self) -> str:
+        """`projects/{project}/runs/{run}`."""
+        ...
+
+
+def run_name(run: "str | Named", project: str | None = None) -> str:
+    """`projects/{project}/runs/{run}`, of a name, or of an open run. Raises `InvalidInput`."""
+    text = run if isinstance(run, str) else run.resource_name
     if project is not None and _ID.match(text):
         return f"{project_name(project)}/runs/{text}"
     if _RUN.match(text) is None:
@@ -35,9 +46,9 @@ def run_name(text: str, project: str | None = None) -> str:
     return text
 
 
-def run_names(runs: str | Iterable[str]) -> list[str]:
+def run_names(runs: "str | Named | Iterable[str | Named]") -> list[str]:
     """The names of one or several runs. Raises `InvalidInput`, also when there is none or they are of several projects."""
-    found = [run_name(text) for text in ([runs] if isinstance(runs, str) else runs)]
+    found = [run_name(run) for run in (runs if isinstance(runs, Iterable) and not isinstance(runs, str) else [runs])]
     if len({project_of(name) for name in found}) != 1:
         raise InvalidInput("Name at least one run, and only runs of one project.")
     return found

@@ -99,7 +99,6 @@ class Sending:
         self._epoch = 0
         self._status = Status("connecting")
         self._status_written: Status | None = None
-        self._status_written_s = 0.0
         self._warnings: list[str] = []
         self._began_ended = False
         # Of the stream that is open.
@@ -364,11 +363,15 @@ class Sending:
         return run.heartbeat_time.ToMicroseconds() > end_time_us + _ALIVE_ELSEWHERE_S * 1_000_000
 
     async def _flush(self) -> None:
-        """Makes durable what was written, also while there is no server."""
+        """Makes durable what was written, also while there is no server, and tells what could not be told at once."""
+        next_sync_s = time.monotonic() + SYNC_INTERVAL_S
         while True:
-            await asyncio.sleep(SYNC_INTERVAL_S)
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(self._source.sync_to_medium)
+            await asyncio.sleep(_STATUS_INTERVAL_S)
+            self._write_status()
+            if time.monotonic() >= next_sync_s:
+                next_sync_s = time.monotonic() + SYNC_INTERVAL_S
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(self._source.sync_to_medium)
 
     def _warn(self, text: str) -> None:
         if text not in self._warnings and len(self._warnings) < _WARNINGS_MAX:
@@ -381,26 +384,19 @@ class Sending:
         return Outcome(ending, message, reason, self._acked_points)
 
     def _tell(self, state: str, message: str = "", reason: str = "", *, now: bool = False) -> None:
-        """Writes `status.json`, when something changed, and points only now and then."""
+        """Says how it is going: in `status.json` at once, but points only now and then."""
         for text in self._source.damage_messages():
             self._warn(text)
-        status = Status(state, message, reason, self._acked_points, list(self._warnings), os.getpid())
-        written = self._status_written
-        urgent = (
-            now
-            or written is None
-            or (written.state, written.message, written.warnings)
-            != (
-                status.state,
-                status.message,
-                status.warnings,
-            )
-        )
-        now_s = time.monotonic()
-        if status == written or not (urgent or now_s - self._status_written_s >= _STATUS_INTERVAL_S):
+        former = self._status
+        self._status = Status(state, message, reason, self._acked_points, list(self._warnings), os.getpid())
+        changed = (former.state, former.message, former.warnings) != (state, message, self._warnings)
+        if now or changed or self._status_written is None:
+            self._write_status()
+
+    def _write_status(self) -> None:
+        if self._status == self._status_written:
             return
         # A full disk must not keep the sender from emptying the spool.
         with contextlib.suppress(OSError):
-            write_status(self._source.folder, status)
-            self._status_written = status
-            self._status_written_s = now_s
+            write_status(self._source.folder, self._status)
+            self._status_written = self._status

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import SpoolCorrupt
-from penstock.sender.batches import ENCODER_VERSION, encode_batch, encode_cut
+from penstock.sender.batches import BATCH_BYTES_TARGET, ENCODER_VERSION, encode_batch, encode_cut
 from penstock.sender.wire import stream_batch
 from penstock.spool.cuts import Cut, CutFile
 from penstock.spool.files import write_private
@@ -41,12 +41,14 @@ class SpoolSource:
 
     Args:
         folder: The spool.
+        batch_bytes: Where a batch ends.
 
     Raises `SpoolCorrupt` when it is no spool, or `cuts` is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, batch_bytes: int = BATCH_BYTES_TARGET) -> None:
         self.folder = folder
+        self._batch_bytes = batch_bytes
         self.meta = SpoolMeta.read(folder)
         self.finish: dict[str, Any] | None = None
         self.owner_died = False
@@ -195,7 +197,9 @@ class SpoolSource:
             state = (self._reader.end(), self.owner_died)
             if state == self._scanned:
                 return
-            encoded = encode_batch(self._reader, last.end, last.keys_total, ended=self.owner_died)
+            encoded = encode_batch(
+                self._reader, last.end, last.keys_total, ended=self.owner_died, bytes_max=self._batch_bytes
+            )
             for damage in encoded.damage:
                 self.damage.setdefault(damage.position, damage)
             self.points_lost += encoded.points_lost

@@ -20,7 +20,7 @@ from penstock.api.tracking.v1 import (
 from penstock.client import records
 from penstock.client._async.channel import AsyncChannel
 from penstock.client._async.paging import AsyncPages, AsyncPoints
-from penstock.client.names import project_name, project_of, run_name, run_names, token_name
+from penstock.client.names import Named, project_name, project_of, run_name, run_names, token_name
 from penstock.client.runtime_async import Stream, sleep
 from penstock.client.tables import Rows
 from penstock.errors import InvalidInput, ServerUnavailable
@@ -236,7 +236,7 @@ class AsyncClient:
         kinds = {"params", "tags", "metrics", "summary"}
         return AsyncPages(fetch, row_of, ["name", *(column for column in wanted if column not in kinds)], limit)
 
-    async def run(self, name: str, *, fields: Sequence[str] = ()) -> run_pb2.Run:
+    async def run(self, name: str | Named, *, fields: Sequence[str] = ()) -> run_pb2.Run:
         """One run with params, tags, summary and latest values, deleted or not.
 
         Args:
@@ -252,7 +252,9 @@ class AsyncClient:
         response = await self.tracking.GetRun(request)
         return response.run
 
-    def metric_keys(self, runs: str | Iterable[str], *, prefix: str = "", pattern: str = "") -> AsyncPages[str]:
+    def metric_keys(
+        self, runs: str | Named | Iterable[str | Named], *, prefix: str = "", pattern: str = ""
+    ) -> AsyncPages[str]:
         """The metric keys of one or several runs of one project, in order.
 
         Args:
@@ -277,7 +279,9 @@ class AsyncClient:
 
         return AsyncPages(fetch, records.key_record, ["key"])
 
-    async def latest(self, run: str, *, keys: Sequence[str] = (), prefix: str = "") -> Rows[run_pb2.LatestMetric]:
+    async def latest(
+        self, run: str | Named, *, keys: Sequence[str] = (), prefix: str = ""
+    ) -> Rows[run_pb2.LatestMetric]:
         """The latest value of metrics of a run, by key: all of them, those named, or those that start with a prefix."""
         response = await self.tracking.GetLatestMetrics(
             tracking_service_pb2.GetLatestMetricsRequest(run=run_name(run), keys=keys, prefix=prefix)
@@ -286,7 +290,7 @@ class AsyncClient:
 
     async def series(
         self,
-        runs: str | Iterable[str],
+        runs: str | Named | Iterable[str | Named],
         keys: Sequence[str],
         *,
         first_step: int | None = None,
@@ -324,7 +328,7 @@ class AsyncClient:
 
     def history(
         self,
-        run: str,
+        run: str | Named,
         *,
         keys: Sequence[str] = (),
         first_step: int | None = None,
@@ -358,7 +362,7 @@ class AsyncClient:
         return AsyncPoints(read, by_rank)
 
     async def watch(
-        self, run: str, *, keys: Sequence[str] = (), cursor: str = "", from_now: bool = False
+        self, run: str | Named, *, keys: Sequence[str] = (), cursor: str = "", from_now: bool = False
     ) -> Stream[metric_pb2.RunEvent]:
         """Follows a run live: its record, then each point once. Ends when the run is over and all points were told.
 

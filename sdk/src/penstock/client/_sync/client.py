@@ -21,7 +21,7 @@ from penstock.api.tracking.v1 import (
 from penstock.client import records
 from penstock.client._sync.channel import Channel
 from penstock.client._sync.paging import Pages, Points
-from penstock.client.names import project_name, project_of, run_name, run_names, token_name
+from penstock.client.names import Named, project_name, project_of, run_name, run_names, token_name
 from penstock.client.runtime_sync import Stream, sleep
 from penstock.client.tables import Rows
 from penstock.errors import InvalidInput, ServerUnavailable
@@ -237,7 +237,7 @@ class Client:
         kinds = {"params", "tags", "metrics", "summary"}
         return Pages(fetch, row_of, ["name", *(column for column in wanted if column not in kinds)], limit)
 
-    def run(self, name: str, *, fields: Sequence[str] = ()) -> run_pb2.Run:
+    def run(self, name: str | Named, *, fields: Sequence[str] = ()) -> run_pb2.Run:
         """One run with params, tags, summary and latest values, deleted or not.
 
         Args:
@@ -253,7 +253,9 @@ class Client:
         response = self.tracking.GetRun(request)
         return response.run
 
-    def metric_keys(self, runs: str | Iterable[str], *, prefix: str = "", pattern: str = "") -> Pages[str]:
+    def metric_keys(
+        self, runs: str | Named | Iterable[str | Named], *, prefix: str = "", pattern: str = ""
+    ) -> Pages[str]:
         """The metric keys of one or several runs of one project, in order.
 
         Args:
@@ -278,7 +280,9 @@ class Client:
 
         return Pages(fetch, records.key_record, ["key"])
 
-    def latest(self, run: str, *, keys: Sequence[str] = (), prefix: str = "") -> Rows[run_pb2.LatestMetric]:
+    def latest(
+        self, run: str | Named, *, keys: Sequence[str] = (), prefix: str = ""
+    ) -> Rows[run_pb2.LatestMetric]:
         """The latest value of metrics of a run, by key: all of them, those named, or those that start with a prefix."""
         response = self.tracking.GetLatestMetrics(
             tracking_service_pb2.GetLatestMetricsRequest(run=run_name(run), keys=keys, prefix=prefix)
@@ -287,7 +291,7 @@ class Client:
 
     def series(
         self,
-        runs: str | Iterable[str],
+        runs: str | Named | Iterable[str | Named],
         keys: Sequence[str],
         *,
         first_step: int | None = None,
@@ -325,7 +329,7 @@ class Client:
 
     def history(
         self,
-        run: str,
+        run: str | Named,
         *,
         keys: Sequence[str] = (),
         first_step: int | None = None,
@@ -359,7 +363,7 @@ class Client:
         return Points(read, by_rank)
 
     def watch(
-        self, run: str, *, keys: Sequence[str] = (), cursor: str = "", from_now: bool = False
+        self, run: str | Named, *, keys: Sequence[str] = (), cursor: str = "", from_now: bool = False
     ) -> Stream[metric_pb2.RunEvent]:
         """Follows a run live: its record, then each point once. Ends when the run is over and all points were told.
 
