@@ -111,8 +111,14 @@ def _tell(message: str, reason: str, metadata: dict[str, str], *, as_json: bool)
     console(stderr=True).print(Text("Error: ", style="bold red").append(message, style="default not bold"))
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
-    """Stands in for `warnings.showwarning`, whose further arguments say where in the code it was."""
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,  # noqa: ARG001 - as `warnings.showwarning` is called
+    lineno: int,  # noqa: ARG001 - the same
+    file: TextIO | None = None,  # noqa: ARG001 - the same
+    line: str | None = None,  # noqa: ARG001 - the same
+) -> None:
     # Warnings about code are for developers, who run tests; a user gets those about what they do.
     if issubclass(category, UserWarning):
         sys.stderr.write(f"Warning: {message}\n")
