@@ -5,7 +5,7 @@ import sys
 import traceback
 import warnings
 from enum import IntEnum
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
