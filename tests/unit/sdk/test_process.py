@@ -146,7 +146,12 @@ import penstock
 run = penstock.init(system_metrics=False, capture=False)
 run.log({"a": 1.0})
 print(run.spool_folder, flush=True)
-threading.Timer(0.5, lambda: print("waiting", flush=True)).start()
+def tell():
+    # Its sender has begun by then.
+    while not (run.spool_folder / "status.json").exists():
+        time.sleep(0.02)
+    print("waiting", flush=True)
+threading.Thread(target=tell).start()
 receipt = run.finish()
 print(receipt.points_logged, receipt.points_durable, flush=True)
 """
