@@ -84,8 +84,9 @@ class Gateway:
 
     async def start(self) -> None:
         """Serves both ports. Returns once they answer."""
-        # The library reports each connection on its own logger as if it were the application's.
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        # These libraries report every connection and request; what matters of them is in our own figures and lines.
+        for library in ("uvicorn.error", "httpx2", "httpcore2"):
+            logging.getLogger(library).setLevel(logging.WARNING)
         server = self._listeners.grpc_server
         server.add_generic_rpc_handlers((self._proxy,))
         health_pb2_grpc.add_HealthServicer_to_server(AggregatedHealth(self._backends), server)
