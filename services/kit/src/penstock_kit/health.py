@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from typing_extensions import override
 
 __all__ = ["Health"]
 
@@ -38,14 +39,16 @@ class Health(health_pb2_grpc.HealthServicer):
         self._stopping = True
         self._wake()
 
-    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+    @override
+    async def Check(self, request: Any, context: Any) -> Any:
         """Answers once. NOT_FOUND for a service that is not here, as the contract of the health service says."""
         status = self._status(request.service)
         if status == _STATUS.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service here.")
         return _STATUS(status=status)
 
-    async def Watch(self, request: Any, context: Any) -> AsyncGenerator[Any]:  # noqa: ARG002, N802 - the contract's
+    @override
+    async def Watch(self, request: Any, context: Any) -> AsyncGenerator[Any]:
         """Answers at once and after each change."""
         told = None
         while True:

@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from typing_extensions import override
+
 __all__ = ["JsonFormatter", "bind", "configure", "fields", "redact"]
 
 _fields: ContextVar[dict[str, str] | None] = ContextVar("penstock_log_fields", default=None)
@@ -45,6 +47,7 @@ class JsonFormatter(logging.Formatter):
         super().__init__()
         self._service = service
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

@@ -161,7 +161,7 @@ class Server:
         await self._server.stop(self._settings.drain_s)
         self._server = None
 
-    def _handlers(self, mount: Mount) -> dict[str, grpc.RpcMethodHandler]:
+    def _handlers(self, mount: Mount) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         unknown = set(mount.codecs) - set(mount.service.methods_by_name)
         if unknown:
             raise ServicerIncomplete(
@@ -169,7 +169,7 @@ class Server:
             )
         return {method.name: self._handler(mount, method) for method in mount.service.methods}
 
-    def _handler(self, mount: Mount, descriptor: MethodDescriptor) -> grpc.RpcMethodHandler:
+    def _handler(self, mount: Mount, descriptor: MethodDescriptor) -> "grpc.RpcMethodHandler[Any, Any]":
         method = self._method(mount, descriptor)
         if method.kind is MethodKind.CLIENT_STREAM:
             run = self._chain(_handle_requests)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from penstock_kit.search.patterns import LikePattern
 from penstock_kit.search.syntax import Literal, Operator
@@ -147,7 +148,8 @@ class Column:
     def _merge(self) -> None:
         if not self._pending:
             return
-        pending, self._pending = self._pending, {}
+        pending = self._pending
+        self._pending = {}
         gone = [row for row, value in pending.items() if value is _GONE]
         for row in gone:
             del pending[row]
@@ -202,6 +204,7 @@ class NumberColumn(Column):
 
     plane_types = (np.float64,)
 
+    @override
     def _encode(self, values: Collection[Any]) -> list[NDArray[Any]]:
         return [np.fromiter(values, np.float64, len(values))]
 
@@ -216,14 +219,17 @@ class NumberColumn(Column):
         """For each value, whether it is one of some numbers."""
         return _among(self._numbers(aspect), numbers)
 
-    def sort_keys(self, aspect: str, chars_max: int) -> tuple[NDArray[np.uint8], Numbers]:  # noqa: ARG002 - no text
+    @override
+    def sort_keys(self, aspect: str, chars_max: int) -> tuple[NDArray[np.uint8], Numbers]:
         return _number_sort_keys(self._numbers(aspect))
 
-    def sort_position(self, key: float | str, chars_max: int) -> float:  # noqa: ARG002 - no text
+    @override
+    def sort_position(self, key: float | str, chars_max: int) -> float:
         # Only a forged token brings a text here: then the class decides, not the number.
         return 0.0 if isinstance(key, str) else key
 
-    def sort_value(self, row: int, aspect: str, chars_max: int) -> float | str:  # noqa: ARG002 - no text
+    @override
+    def sort_value(self, row: int, aspect: str, chars_max: int) -> float | str:
         return float(self._numbers(aspect)[self._slot(row)])
 
 
@@ -233,9 +239,11 @@ class MetricColumn(NumberColumn):
     plane_types = (np.float64, np.float64, np.float64)
     aspects: ClassVar[tuple[str, ...]] = ("last", "min", "max")
 
+    @override
     def _encode(self, values: Collection[Any]) -> list[NDArray[Any]]:
         return list(np.array(list(values), np.float64).reshape(len(values), 3).T)
 
+    @override
     def _numbers(self, aspect: str) -> Numbers:
         return self._plane(self.aspects.index(aspect))
 
@@ -327,10 +335,12 @@ class ValueColumn(Column):
         super().__init__()
         self._dictionary = _Dictionary()
 
+    @override
     @property
     def nbytes(self) -> int:
         return super().nbytes + self._dictionary.nbytes
 
+    @override
     def _encode(self, values: Iterable[Value]) -> list[NDArray[Any]]:
         kinds: list[int] = []
         numbers: list[float] = []
@@ -352,6 +362,7 @@ class ValueColumn(Column):
             codes.append(code)
         return [np.array(kinds, np.uint8), np.array(numbers, np.float64), np.array(codes, np.int32)]
 
+    @override
     def _merge(self) -> None:
         if self._pending:
             super()._merge()
@@ -423,7 +434,8 @@ class ValueColumn(Column):
                 found[of_kind] = np.array(matched)[inverse]
         return found
 
-    def sort_keys(self, aspect: str, chars_max: int) -> tuple[NDArray[np.uint8], Numbers]:  # noqa: ARG002 - no metric
+    @override
+    def sort_keys(self, aspect: str, chars_max: int) -> tuple[NDArray[np.uint8], Numbers]:
         kinds, numbers, codes = self._plane(0), self._plane(1), self._plane(2)
         classes, keys = _number_sort_keys(numbers)
         classes = np.maximum(classes, _SORT_CLASSES[kinds])
@@ -442,10 +454,12 @@ class ValueColumn(Column):
                     ranks[code] = dictionary.ranking.position(text, chars_max)
         return ranks
 
+    @override
     def sort_position(self, key: float | str, chars_max: int) -> float:
         return self._dictionary.ranking.position(key, chars_max) if isinstance(key, str) else key
 
-    def sort_value(self, row: int, aspect: str, chars_max: int) -> float | str:  # noqa: ARG002 - no metric
+    @override
+    def sort_value(self, row: int, aspect: str, chars_max: int) -> float | str:
         slot = self._slot(row)
         if self._plane(0)[slot] == _Kind.TEXT:
             return self._dictionary.texts[self._plane(2)[slot]][:chars_max]

@@ -87,7 +87,7 @@ class DocumentStoreContract:
         raise NotImplementedError
 
     async def test_a_document_comes_back_as_it_was_written(self, store: DocumentStore) -> None:
-        body = {
+        body: dict[str, Any] = {
             "none": None,
             "flags": [True, False],
             "numbers": [0, -1, 2**63 - 1, -(2**63), 0.5, math.inf],
