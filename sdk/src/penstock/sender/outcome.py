@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Final
 
 from penstock.errors import (
+    AlreadyExists,
     AuthenticationFailed,
     Conflict,
     InvalidInput,
@@ -56,7 +57,7 @@ class Outcome:
 
 def is_final(error: PenstockError) -> bool:
     """Whether trying again cannot help."""
-    if isinstance(error, (AuthenticationFailed, PermissionDenied, InvalidInput, SpoolCorrupt)):
+    if isinstance(error, (AlreadyExists, AuthenticationFailed, PermissionDenied, InvalidInput, SpoolCorrupt)):
         return True
     if isinstance(error, Conflict):
         return error.reason not in _PASSING_CONFLICTS
