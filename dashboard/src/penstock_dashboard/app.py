@@ -33,6 +33,7 @@ DOCUMENT = """<!DOCTYPE html>
 <link rel="icon" type="image/svg+xml" href="/static/favicon.svg">
 <script src="/static/theme.js"></script>
 <link rel="stylesheet" href="/static/base.css">
+<link rel="prefetch" as="script" href="/_dash-component-suites/plotly/package_data/plotly.min.js">
 {%css%}
 </head>
 <body>

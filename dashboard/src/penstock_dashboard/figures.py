@@ -38,6 +38,10 @@ XAxis = Literal["step", "relative", "wall"]
 MARKERS_POINTS_MAX = 2
 """A curve with at most this many points gets markers, since its line could not be seen."""
 TITLE_CHARS_MAX = 60
+FONT_FAMILY = (
+    'Inter, ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", '
+    "sans-serif"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Curve:
     Attributes:
         x: Steps, seconds, or milliseconds since 1970 UTC, ascending.
         y: The values; None breaks the line.
+        mean_x: Where the means stand, which smoothing goes through: of a series that came whole the same as `x`.
+        mean_y: The means of the buckets; of a series that came whole the same as `y`.
         nan: How many NaN there are.
         positive_infinity: How many +Inf.
         negative_infinity: How many -Inf.
@@ -82,6 +88,8 @@ class Curve:
 
     x: list[float] = field(default_factory=list)
     y: list[float | None] = field(default_factory=list)
+    mean_x: list[float] = field(default_factory=list)
+    mean_y: list[float | None] = field(default_factory=list)
     nan: int = 0
     positive_infinity: int = 0
     negative_infinity: int = 0
@@ -132,14 +140,20 @@ def against(line: Curve, metric: metric_pb2.MetricSeries) -> Curve:
         steps, values = metric.buckets.last_steps, metric.buckets.lasts
     else:
         steps, values = metric.points.steps, metric.points.values
-    x: list[float] = []
-    y: list[float | None] = []
-    for step, value in zip(line.x, line.y, strict=True):
-        index = bisect.bisect_right(steps, step) - 1
-        if index >= 0 and math.isfinite(values[index]):
-            x.append(values[index])
-            y.append(value)
-    return replace(line, x=x, y=y)
+
+    def moved(at: Sequence[float], y: Sequence[float | None]) -> tuple[list[float], list[float | None]]:
+        new_x: list[float] = []
+        new_y: list[float | None] = []
+        for step, value in zip(at, y, strict=True):
+            index = bisect.bisect_right(steps, step) - 1
+            if index >= 0 and math.isfinite(values[index]):
+                new_x.append(values[index])
+                new_y.append(value)
+        return new_x, new_y
+
+    x, y = moved(line.x, line.y)
+    mean_x, mean_y = moved(line.mean_x, line.mean_y)
+    return replace(line, x=x, y=y, mean_x=mean_x, mean_y=mean_y)
 
 
 def smooth(values: Sequence[float | None], weight: float) -> list[float | None]:
@@ -186,13 +200,19 @@ def figure(
             "y": line.y,
             "line": {"color": style.color, "width": 1.6, "dash": style.dash},
             "marker": {"color": style.color, "size": 6},
-            "hovertemplate": "%{y:.5~g}<extra>%{fullData.name}</extra>",
+            "hovertemplate": "%{y:.5~g}<extra></extra>"
+            if len(curves) == 1
+            else "%{y:.5~g}<extra>%{fullData.name}</extra>",
             "connectgaps": False,
         }
         if options.smoothing > 0 and not single:
             traces.append({**trace, "opacity": 0.25, "line": {**trace["line"], "width": 1}, "hoverinfo": "skip"})
             del traces[-1]["hovertemplate"]
-            trace = {**trace, "y": smooth(line.y, options.smoothing), "line": {**trace["line"], "width": 2}}
+            trace |= {
+                "x": line.mean_x,
+                "y": smooth(line.mean_y, options.smoothing),
+                "line": {**trace["line"], "width": 2},
+            }
         traces.append(trace)
     return {"data": traces, "layout": _layout(options, revision, x_title)}
 
@@ -205,6 +225,7 @@ def legend_name(text: str) -> str:
 
 def _layout(options: ChartOptions, revision: str, x_title: str) -> dict[str, Any]:
     x_axis: dict[str, Any] = {"automargin": True, "showgrid": False, "zeroline": False, "ticks": "", "nticks": 6}
+    x_axis |= {"spikethickness": 1, "spikedash": "solid"}
     if x_title:
         x_axis |= {"title": {"text": legend_name(x_title), "standoff": 2}, "hoverformat": ".5~g"}
     elif options.x == "step":
@@ -228,7 +249,9 @@ def _layout(options: ChartOptions, revision: str, x_title: str) -> dict[str, Any
         "margin": {"l": 8, "r": 12, "t": 6, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"size": 11},
+        # The fonts of the style sheet, since Plotly measures its labels with what it is told here.
+        "font": {"size": 11, "family": FONT_FAMILY},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "orientation": "v"},
         "xaxis": x_axis,
         "yaxis": y_axis,
         "hovermode": "x unified",
@@ -266,6 +289,7 @@ def _curve_of_points(points: metric_pb2.MetricPoints, x: XAxis, start_s: float |
             line.negative_infinity += 1
     if points.values:
         line.latest = points.values[-1]
+    line.mean_x, line.mean_y = line.x, line.y
     return line
 
 
@@ -283,6 +307,8 @@ def _curve_of_buckets(buckets: metric_pb2.MetricBuckets, x: XAxis, start_s: floa
         # Buckets know the time of their last point only, so on a time axis both extremes stand there.
         time_us = times[i]
         low, high = (buckets.min_steps[i], buckets.mins[i]), (buckets.max_steps[i], buckets.maxs[i])
+        line.mean_x.append(_x_of(buckets.last_steps[i], time_us, x, origin_us))
+        line.mean_y.append(None if math.isnan(buckets.means[i]) else buckets.means[i])
         if math.isnan(low[1]):
             line.x.append(_x_of(buckets.last_steps[i], time_us, x, origin_us))
             line.y.append(None)

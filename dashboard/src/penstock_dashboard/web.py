@@ -22,6 +22,8 @@ __all__ = ["Front", "content_security_policy", "mount_static"]
 
 STATIC = Path(__file__).parent / "static"
 OWN_PREFIXES = ("/_dash-", "/assets/", "/static/")
+FILE_PREFIXES = ("/_dash-component-suites/", "/assets/", "/static/")
+"""What the browser may keep and ask about again: these answers carry an ETag."""
 OWN_PATHS = ("/session", "/healthz", "/setup", "/sign-in", "/favicon.ico")
 
 
@@ -43,6 +45,8 @@ class Front:
             await self._app(scope, receive, send)
             return
 
+        path = scope["path"]
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
@@ -52,10 +56,9 @@ class Front:
                 headers["referrer-policy"] = "same-origin"
                 headers["cross-origin-opener-policy"] = "same-origin"
                 headers["permissions-policy"] = "camera=(), geolocation=(), microphone=()"
-                headers.setdefault("cache-control", "no-store")
+                headers.setdefault("cache-control", "no-cache" if path.startswith(FILE_PREFIXES) else "no-store")
             await send(message)
 
-        path = scope["path"]
         if scope["method"] in {"GET", "HEAD"} and path not in OWN_PATHS and not path.startswith(OWN_PREFIXES):
             if not _has_session(scope):
                 where = path + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
@@ -94,7 +97,7 @@ def mount_static(server: FastAPI) -> None:
     """Adds the sign-in page, `/static`, the favicon and `/healthz`."""
 
     async def sign_in() -> Response:
-        return FileResponse(STATIC / "sign_in.html", headers={"cache-control": "no-cache"})
+        return FileResponse(STATIC / "sign_in.html")
 
     async def favicon() -> Response:
         return FileResponse(STATIC / "favicon.svg", media_type="image/svg+xml")
@@ -106,14 +109,7 @@ def mount_static(server: FastAPI) -> None:
         server.add_api_route(path, sign_in, methods=["GET"], include_in_schema=False)
     server.add_api_route("/favicon.ico", favicon, methods=["GET"], include_in_schema=False)
     server.add_api_route("/healthz", health, methods=["GET"], include_in_schema=False)
-    server.mount("/static", _CachedStatic(directory=STATIC), name="static")
-
-
-class _CachedStatic(StaticFiles):
-    def file_response(self, *args: object, **kwargs: object) -> Response:
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type] # passed on as they came
-        response.headers["cache-control"] = "no-cache"  # small files with an ETag: always current, mostly answered 304
-        return response
+    server.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
 def _has_session(scope: Scope) -> bool:

@@ -148,6 +148,16 @@ def test_a_smoothed_figure_keeps_the_raw_line_behind() -> None:
     assert smoothed["y"] == figures.smooth(line.y, 0.9)
 
 
+def test_a_reduced_series_is_smoothed_through_its_means() -> None:
+    values = [float(step % 2) for step in range(100)]
+    line = figures.curve(buckets(values, 10), x="step")
+    assert line.mean_y == [0.5] * 10
+    raw, smoothed = figures.figure([(line, STYLE)], ChartOptions(smoothing=0.5), revision="a")["data"]
+    assert raw["y"][:4] == [0.0, 1.0, 0.0, 1.0]
+    assert smoothed["x"] == [float(last) for last in range(9, 100, 10)]
+    assert smoothed["y"] == pytest.approx([0.5] * 10)
+
+
 def test_a_single_point_gets_a_marker() -> None:
     line = figures.curve(points((0, 0, 1.0)), x="step")
     assert (
