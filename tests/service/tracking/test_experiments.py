@@ -111,3 +111,14 @@ async def test_missing_and_malformed_names(tracking: Tracking) -> None:
         tracking.call("GetExperiment", pb.GetExperimentRequest(name=f"{PROJECT}/experiments/../0"))
     )
     assert malformed.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_update_need_not_repeat_the_display_name_and_may_not_empty_it(tracking: Tracking) -> None:
+    made = await create(tracking, "digits")
+    described = experiment_pb2.Experiment(name=made.name, description="new")
+    request = pb.UpdateExperimentRequest(experiment=described, update_mask=FieldMask(paths=["description"]))
+    updated = (await tracking.call("UpdateExperiment", request)).experiment
+    assert (updated.display_name, updated.description) == ("digits", "new")
+    request.update_mask.paths.append("display_name")
+    assert (await refused(tracking.call("UpdateExperiment", request))).reason == "FIELD_INVALID"
+    assert (await refused(create(tracking, ""))).reason == "FIELD_INVALID"
