@@ -25,7 +25,7 @@ from support.training import connection_of, end_senders, eventually, points_on_s
 
 from penstock.api.tracking.v1 import run_pb2
 from penstock.client import Client
-from penstock.sender import sending, sync
+from penstock.sender import exchange, sync
 from penstock.sender.outcome import Ending, Outcome
 from penstock.sender.sending import Sending, SendingLimits
 from penstock.sender.source import SpoolSource
@@ -260,7 +260,7 @@ async def test_a_sender_that_is_restarted_after_every_batch(
     env: dict[str, str], server: Installation, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One batch in flight at a time, and small ones.
-    monkeypatch.setattr(sending, "IN_FLIGHT_BYTES_MAX", 1)
+    monkeypatch.setattr(exchange, "IN_FLIGHT_BYTES_MAX", 1)
     rows = 4000 if SOAK else 1000
     folder = _offline_spool(tmp_path / "spool", rows)
     restarts = 0

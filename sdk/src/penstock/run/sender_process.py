@@ -32,8 +32,13 @@ EXIT_LEFT: Final = 5
 
 CHECK_TIMEOUT_S: Final = 60.0
 _RESTART_DELAY_S: Final = 1.0
-_RESTART_DELAY_S_MAX: Final = 30.0
+_RESTART_DELAY_S_MAX: Final = 5.0
+_HEALTHY_AFTER_S: Final = 60.0
 _SECRET_NAME: Final = re.compile(r"(?i)(token|secret|passw|credential|api_?key|access_?key|private_?key)")
+
+
+_outliving: list[subprocess.Popen[bytes]] = []
+"""Processes that may outlive this one. They are kept here so that those that end before are waited for, and are no zombies."""
 
 
 class SenderProcess:
@@ -48,7 +53,7 @@ class SenderProcess:
         self._folder = folder
         self._connection = connection
         self._process: subprocess.Popen[bytes] | None = None
-        self._starts = 0
+        self._restart_delay_s = _RESTART_DELAY_S
         self._next_start_s = 0.0
 
     def start(self) -> None:
@@ -60,9 +65,11 @@ class SenderProcess:
             self._process = _spawn([str(self._folder)], output=log)
         finally:
             os.close(log)
-        delay_s = min(_RESTART_DELAY_S * 2**self._starts, _RESTART_DELAY_S_MAX)
-        self._starts += 1
-        self._next_start_s = time.monotonic() + delay_s
+        now_s = time.monotonic()
+        if now_s - self._next_start_s > _HEALTHY_AFTER_S:
+            self._restart_delay_s = _RESTART_DELAY_S
+        self._next_start_s = now_s + self._restart_delay_s
+        self._restart_delay_s = min(self._restart_delay_s * 2, _RESTART_DELAY_S_MAX)
 
     def keep_alive(self) -> bool:
         """Starts it anew if it died of something that may pass. Returns whether somebody sends, or will."""
@@ -81,9 +88,8 @@ class SenderProcess:
 
     def let_go(self) -> None:
         """Leaves it to itself."""
-        if self._process is not None and self._process.returncode is None:
-            # It outlives us on purpose. A return code keeps Popen from warning of that when it is collected.
-            self._process.returncode = 0
+        if self._process is not None and self._process.poll() is None:
+            _outliving.append(self._process)
 
 
 def start_adoption(connection: Connection) -> None:
@@ -94,7 +100,7 @@ def start_adoption(connection: Connection) -> None:
     process = _spawn(["--adopt"], stdin=subprocess.PIPE)
     with _input_of(process) as pipe:
         pipe.write(json.dumps(asdict(connection)).encode())
-    process.returncode = 0  # as in SenderProcess.let_go
+    _outliving.append(process)
 
 
 def ask_about_run(connection: Connection, project: str, run_id: str) -> dict[str, Any]:
@@ -128,6 +134,7 @@ def ask_about_run(connection: Connection, project: str, run_id: str) -> dict[str
 
 
 def _spawn(arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL, output: int = subprocess.DEVNULL) -> Any:
+    _outliving[:] = [process for process in _outliving if process.poll() is None]
     if not sys.executable:
         raise OSError("this Python does not know where its interpreter is, so no sender can be started")
     # -P and a folder of our own: a file of the user's called random.py must not become a module of the sender.

@@ -16,16 +16,16 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from penstock.config import Connection
-from penstock.errors import NotFound, PenstockError, PermissionDenied, ServerUnavailable, SpoolCorrupt
-from penstock.sender.link import CLOSE, HEARTBEAT, Link, open_message
+from penstock.errors import NotFound, PenstockError, PermissionDenied
+from penstock.sender.exchange import HEARTBEAT_INTERVAL_S, CaughtUp, Exchange, Progress
+from penstock.sender.link import Link
 from penstock.sender.outcome import Ending, Outcome, is_final
 from penstock.sender.source import SpoolSource
-from penstock.spool.cuts import Cut
 from penstock.spool.meta import ReceiptData, Status, write_status
 from penstock.spool.settle import settle
 
@@ -33,14 +33,6 @@ __all__ = ["AFTER_OWNER_S", "Sending", "SendingLimits"]
 
 AFTER_OWNER_S: Final = 3600.0
 """How long a sender looks for a server once its training process has ended. Then `penstock sync` or the next init goes on."""
-HEARTBEAT_INTERVAL_S: Final = 10.0
-LINGER_S: Final = 0.1
-"""How long a row may wait for others. Curves are live, and a batch is not one row."""
-LINGER_S_MAX: Final = 1.0
-"""The same on a slow disk."""
-IN_FLIGHT_BYTES_MAX: Final = 16_000_000
-ACK_TIMEOUT_S: Final = 60.0
-"""A server that acknowledges nothing for so long, while batches are in flight, counts as gone."""
 SYNC_INTERVAL_S: Final = 1.0
 """How much a power failure may cost."""
 _RECONNECT_DELAY_S: Final = 0.2
@@ -50,8 +42,6 @@ _WARNINGS_MAX: Final = 100
 _DENIALS_MAX: Final = 4
 """A project or grant that was just made may not be known everywhere yet."""
 _GAPS_MAX: Final = 3
-_LINGER_PER_SYNC: Final = 5
-"""A disk that takes long to flush is asked less often."""
 _ALIVE_ELSEWHERE_S: Final = 2 * HEARTBEAT_INTERVAL_S
 _VANISHED: Final = "The training process disappeared without ending the run."
 
@@ -69,10 +59,6 @@ class SendingLimits:
 
     unreachable_s: float = AFTER_OWNER_S
     follow: bool = True
-
-
-class _CaughtUp(Exception):
-    """All that is there is durable, and nobody is to be waited for."""
 
 
 class Sending:
@@ -101,16 +87,7 @@ class Sending:
         self._status_written: Status | None = None
         self._warnings: list[str] = []
         self._began_ended = False
-        # Of the stream that is open.
-        self._opened = asyncio.Event()
-        self._acked = asyncio.Event()
-        self._sent_sequence = 0
-        self._acked_sequence = 0
-        self._acked_points = 0
-        self._acked_chain = b""
-        self._in_flight: dict[int, int] = {}
-        self._progress_s = 0.0
-        self._linger_s = LINGER_S
+        self._progress = Progress()
 
     async def run(self) -> Outcome:
         """Sends until the end, and says how it ended. Raises nothing but cancellation."""
@@ -130,11 +107,11 @@ class Sending:
         unreachable_since_s = time.monotonic()
         denials = gaps = 0
         while True:
-            acked_before = self._acked_sequence
+            before = self._progress
             error: PenstockError
             try:
                 return await self._attempt()
-            except _CaughtUp:
+            except CaughtUp:
                 return self._stopped(Ending.CAUGHT_UP, "", "")
             except PermissionDenied as denied:
                 error = denied
@@ -154,10 +131,11 @@ class Sending:
                     return Outcome(Ending.REFUSED, "The spool was removed while it was being sent.", "SPOOL_GONE")
                 # A full disk, for one: sending is what may empty it.
                 error = PenstockError(f"The spool's disk fails: {failed.strerror or failed}.", reason="SPOOL_DISK")
-            if self._acked_sequence > acked_before or self._opened.is_set():
+            if self._progress is not before:
+                # It answered.
                 delay_s = _RECONNECT_DELAY_S
                 unreachable_since_s = time.monotonic()
-            if self._acked_sequence > acked_before:
+            if self._progress.sequence > before.sequence:
                 denials = gaps = 0
             _log.warning("%s (%s)", error.message, error.reason)
             self._tell("connecting", error.message, error.reason)
@@ -169,161 +147,22 @@ class Sending:
 
     async def _attempt(self) -> Outcome:
         """One connection, from its making to its end."""
-        self._opened.clear()
         link = Link(self._connection(), self._source.meta)
         try:
             await link.prepare(owner_alive=self._source.owner_alive())
-            await self._stream(link)
+            await Exchange(self._source, self._epoch, self._take, follow=self._limits.follow).run(link)
             return await self._finished(link)
         finally:
             await link.close()
 
-    async def _stream(self, link: Link) -> None:
-        """Streams until the writer is closed and everything is durable."""
-        self._in_flight.clear()
-        self._progress_s = time.monotonic()
-        trouble: list[BaseException] = []
-        responses = link.stream(self._messages(trouble))
-        try:
-            while True:
-                try:
-                    response = await self._answer(responses)
-                except StopAsyncIteration:
-                    raise trouble[0] if trouble else ServerUnavailable("The server ended the stream.") from None
-                self._take(response)
-                if response.closed:
-                    self._check_end()
-                    return
-        except PenstockError:
-            # What went wrong on our side ended the stream: that is the cause to tell.
-            if trouble:
-                raise trouble[0] from None
-            raise
-        finally:
-            await responses.aclose()
-
-    async def _answer(self, responses: AsyncIterator[Any]) -> Any:
-        """The next answer. Raises `ServerUnavailable` when one is due for too long."""
-        waiting = asyncio.ensure_future(anext(responses))
-        try:
-            while True:
-                done, _ = await asyncio.wait({waiting}, timeout=HEARTBEAT_INTERVAL_S)
-                if done:
-                    return waiting.result()
-                due = bool(self._in_flight) or not self._opened.is_set()
-                if due and time.monotonic() - self._progress_s >= ACK_TIMEOUT_S:
-                    raise ServerUnavailable(f"The server acknowledged nothing for {ACK_TIMEOUT_S:.0f} s.")
-        finally:
-            if not waiting.done():
-                waiting.cancel()
-                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, PenstockError):
-                    await waiting
-
-    async def _messages(self, trouble: list[BaseException]) -> AsyncIterator[bytes]:
-        """What is sent on a stream. gRPC asks for the next message when there is room for it."""
-        try:
-            # A lease says: while this process lives. Whoever sends for a dead one must not renew it.
-            yield open_message(
-                self._source.meta, self._epoch, lease=self._source.meta.primary and self._source.owner_alive()
-            )
-            await self._opened.wait()
-            heartbeat_s = time.monotonic() + HEARTBEAT_INTERVAL_S
-            while True:
-                room = IN_FLIGHT_BYTES_MAX - sum(self._in_flight.values())
-                outgoing = await asyncio.to_thread(self._next, room) if room > 0 else []
-                for cut, message in outgoing:
-                    self._in_flight[cut.sequence] = len(message)
-                    self._sent_sequence = cut.sequence
-                    if len(self._in_flight) == 1:
-                        self._progress_s = time.monotonic()
-                    yield message
-                if time.monotonic() >= heartbeat_s:
-                    heartbeat_s = time.monotonic() + HEARTBEAT_INTERVAL_S
-                    yield HEARTBEAT
-                if outgoing:
-                    continue
-                if room > 0 and self._sent_sequence == self._source.last_cut.sequence:
-                    if self._source.ended:
-                        yield CLOSE
-                        return
-                    if not self._limits.follow:
-                        await self._all_acked()
-                        raise _CaughtUp
-                if room > 0:
-                    await asyncio.sleep(self._linger_s)
-                else:
-                    self._acked.clear()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._acked.wait(), HEARTBEAT_INTERVAL_S)
-        except (PenstockError, OSError, _CaughtUp) as error:
-            # gRPC would turn it into a cancelled call without a cause.
-            trouble.append(error)
-
-    async def _all_acked(self) -> None:
-        while self._in_flight:
-            self._acked.clear()
-            await self._acked.wait()
-
-    def _next(self, room: int) -> list[tuple[Cut, bytes]]:
-        """The next batches to send, at most about `room` bytes. In a thread: it reads and flushes files."""
-        source = self._source
-        source.acknowledged(self._acked_sequence)
-        found: list[tuple[Cut, bytes]] = []
-        while self._sent_sequence + len(found) < source.last_cut.sequence and room > 0:
-            outgoing = source.again(self._sent_sequence + len(found) + 1)
-            found.append((outgoing.cut, outgoing.message))
-            room -= len(outgoing.message)
-        if found or room <= 0:
-            return found
-        began_s = time.monotonic()
-        made = source.cut_more(room)
-        if made:
-            spent_s = time.monotonic() - began_s
-            self._linger_s = min(max(LINGER_S, _LINGER_PER_SYNC * spent_s / len(made)), LINGER_S_MAX)
-        return [(outgoing.cut, outgoing.message) for outgoing in made]
-
-    def _take(self, response: Any) -> None:
-        """Takes an answer of the server."""
-        if not self._opened.is_set():
-            self._resume(response.acked_sequence, response.chain)
-            self._opened.set()
-        self._progress_s = time.monotonic()
-        sequence = response.acked_sequence
-        for acked in [number for number in self._in_flight if number <= sequence]:
-            del self._in_flight[acked]
-        self._acked_sequence = sequence
-        self._acked_points = response.durable_points
-        self._acked_chain = response.chain
-        for warning in response.warnings:
-            self._warn(f"The server did not apply something: {warning.message} ({warning.reason})")
-        self._acked.set()
+    def _take(self, progress: Progress) -> None:
+        """Takes note of what is durable."""
+        self._progress = progress
+        for text in progress.warnings:
+            self._warn(f"The server did not apply something: {text}")
         self._tell("streaming")
         if self._on_points is not None:
-            self._on_points(self._acked_points)
-
-    def _resume(self, acked: int, chain: bytes) -> None:
-        """Finds where to go on, from the batch that the server has last."""
-        source = self._source
-        if acked > source.last_cut.sequence:
-            # This spool was sent from a copy, or its cuts are lost. Cutting is a function of the spool: if it ended
-            # before the copy was sent, the same cuts come out.
-            source.cut_more(bytes_max=2**63, sequence_max=acked)
-        cut = source.cut_from(acked)
-        if cut is None or cut.chain != (chain if acked else cut.chain):
-            raise SpoolCorrupt(
-                f"The server has {acked} batches of this spool that are not what this spool holds: it was sent from a copy "
-                "while it was still being written, or was altered. Nothing was sent.",
-                reason="DIGEST_CONFLICT",
-            )
-        self._sent_sequence = acked
-
-    def _check_end(self) -> None:
-        last = self._source.last_cut
-        if self._acked_sequence != last.sequence:
-            raise ServerUnavailable(
-                f"The server closed the writer at batch {self._acked_sequence} of {last.sequence}.",
-                reason="SEQUENCE_GAP",
-            )
+            self._on_points(progress.points)
 
     async def _finished(self, link: Link) -> Outcome:
         """Ends the run and writes the receipt, once everything is durable."""
@@ -342,15 +181,15 @@ class Sending:
             run=source.meta.run_name,
             state=state,
             points_logged=int(end.get("points", last.points_total)),
-            points_durable=self._acked_points,
+            points_durable=self._progress.points,
             dropped=int(end.get("dropped", 0)),
             digest=last.chain.hex(),
-            verified=self._acked_chain == last.chain and self._acked_points == last.points_total,
+            verified=self._progress.chain == last.chain and self._progress.points == last.points_total,
             max_step=end.get("max_step"),
         )
         self._tell("streaming", now=True)
         await asyncio.to_thread(settle, source.folder, source.meta, receipt)
-        return Outcome(Ending.DONE, "; ".join(self._warnings), "", self._acked_points, receipt)
+        return Outcome(Ending.DONE, "; ".join(self._warnings), "", self._progress.points, receipt)
 
     async def _lives_elsewhere(self, link: Link, end_time_us: int) -> bool:
         """Whether the run was resumed after this spool ended, so that its end is not ours to tell."""
@@ -381,14 +220,14 @@ class Sending:
         states = {Ending.REFUSED: "refused", Ending.UNREACHABLE: "left"}
         if ending in states:
             self._tell(states[ending], message, reason, now=True)
-        return Outcome(ending, message, reason, self._acked_points)
+        return Outcome(ending, message, reason, self._progress.points)
 
     def _tell(self, state: str, message: str = "", reason: str = "", *, now: bool = False) -> None:
         """Says how it is going: in `status.json` at once, but points only now and then."""
         for text in self._source.damage_messages():
             self._warn(text)
         former = self._status
-        self._status = Status(state, message, reason, self._acked_points, list(self._warnings), os.getpid())
+        self._status = Status(state, message, reason, self._progress.points, list(self._warnings), os.getpid())
         changed = (former.state, former.message, former.warnings) != (state, message, self._warnings)
         if now or changed or self._status_written is None:
             self._write_status()

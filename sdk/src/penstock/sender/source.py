@@ -1,9 +1,11 @@
 """The sender's side of a spool: cutting it into batches, sending them anew after a restart, deleting what is durable.
 
-Owns `cuts`, `epoch` and the deletion of segments. Blocks: the sender calls it in a thread.
+Owns `cuts`, `epoch` and the deletion of segments. Blocks: the sender calls it in threads, and a thread whose stream broke may
+still be at work when the next one begins, so each step is under a lock.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -57,6 +59,8 @@ class SpoolSource:
         self._reader = SpoolReader(folder)
         self._cuts = CutFile(folder)
         self._synced = Position(0, 0)
+        self._lock = threading.RLock()
+        self._closed = False
         self._scanned: tuple[Position, bool] | None = None
         self._drained = False
 
@@ -67,7 +71,7 @@ class SpoolSource:
 
     @property
     def ended(self) -> bool:
-        """Whether nobody writes to it any more, and all of it is cut."""
+        """Whether nobody writes to it any more, and all of it is cut: `last_cut`, looked at afterwards, is the last one."""
         return self._drained
 
     @property
@@ -91,12 +95,16 @@ class SpoolSource:
         write_private(path, str(epoch).encode(), durable=True)
         return epoch
 
-    def cut_from(self, sequence: int) -> Cut | None:
+    def cut_of(self, sequence: int) -> Cut | None:
         """The cut of a sequence; None if it is not known here."""
         return self._cuts.get(sequence)
 
     def again(self, sequence: int) -> Outgoing:
         """A batch that was cut before. Raises `SpoolCorrupt` when it is not what it was."""
+        with self._lock:
+            return self._again(sequence)
+
+    def _again(self, sequence: int) -> Outgoing:
         cut = self._cuts.get(sequence)
         before = self._cuts.get(sequence - 1)
         if cut is None or before is None:
@@ -123,6 +131,13 @@ class SpoolSource:
             SpoolCorrupt: It cannot be read.
             OSError: The disk does not take the cuts.
         """
+        with self._lock:
+            return self._cut_more(bytes_max, sequence_max)
+
+    def _cut_more(self, bytes_max: int, sequence_max: int | None) -> list[Outgoing]:
+        if self._closed:
+            # A thread that was left behind: the spool may be another sender's by now.
+            return []
         made: list[Outgoing] = []
         total = 0
         for cut, content in self._new_batches(sequence_max):
@@ -138,8 +153,9 @@ class SpoolSource:
             except OSError:
                 # They will be cut anew.
                 self._scanned = None
-                self._drained = False
                 raise
+        # Only now: whoever sees the end must see the last cut, too.
+        self._drained = self._scanned is not None and (self.owner_died or self.finish is not None)
         return made
 
     def sync_to_medium(self) -> None:
@@ -162,24 +178,27 @@ class SpoolSource:
 
     def acknowledged(self, sequence: int) -> None:
         """Deletes what is durable on the server. Raises `OSError`."""
-        cut = self._cuts.get(sequence)
-        if cut is None:
-            return
-        for number in segment_numbers(self.folder):
-            if number < cut.end.segment:
-                self._path(number).unlink(missing_ok=True)
-        self._cuts.trim(sequence)
+        with self._lock:
+            cut = self._cuts.get(sequence)
+            if cut is None or self._closed:
+                return
+            for number in segment_numbers(self.folder):
+                if number < cut.end.segment:
+                    self._path(number).unlink(missing_ok=True)
+            self._cuts.trim(sequence)
 
     def damage_messages(self) -> list[str]:
         """What was lost in the spool, for people."""
-        messages = [str(damage) for damage in self.damage.values()]
+        messages = [str(damage) for damage in list(self.damage.values())]
         if self.points_lost:
             messages.append(f"{self.points_lost:,} points are lost with the damaged names of their metrics.")
         return messages
 
     def close(self) -> None:
-        """Closes the files."""
-        self._cuts.close()
+        """Closes the files, once no thread is at work on them."""
+        with self._lock:
+            self._closed = True
+            self._cuts.close()
 
     def _append_cuts(self, cuts: Sequence[Cut]) -> None:
         try:
@@ -206,7 +225,6 @@ class SpoolSource:
             if not encoded.full:
                 self._scanned = state
                 self.finish = encoded.finish
-                self._drained = self.owner_died or encoded.finish is not None
             if not encoded.content:
                 return
             digest = sha256(encoded.content).digest()
