@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
@@ -44,8 +45,8 @@ LOOK_MS = 5000
 """How often the dashboard looks for new metrics, params and experiments."""
 LOOK_EMPTY_MS = 1500
 """The same, while the project has no run."""
-CHAINS_MAX = 200
-"""Page-token chains remembered: one per visitor and query."""
+CHAINS_MAX = 8
+"""Queries of one visitor whose page tokens are remembered."""
 SYSTEM_PREFIX = "system/"
 BASE_COLUMNS = ("display_name", "state", "start_time", "duration")
 ATTRIBUTE_CHOICES = ("state", "start_time", "duration", "end_time", "experiment", "creator", "group", "run_id")
@@ -359,18 +360,19 @@ class _Chains:
     """
 
     def __init__(self) -> None:
-        self._tokens: OrderedDict[tuple[int, bytes], list[str]] = OrderedDict()
+        self._tokens: WeakKeyDictionary[AsyncClient, OrderedDict[bytes, list[str]]] = WeakKeyDictionary()
 
     async def page(
         self, client: AsyncClient, request: tracking_service_pb2.SearchRunsRequest, index: int
     ) -> tracking_service_pb2.SearchRunsResponse:
-        key = (id(client), request.SerializeToString())
-        tokens = self._tokens.get(key)
+        key = request.SerializeToString(deterministic=True)
+        chains = self._tokens.setdefault(client, OrderedDict())
+        tokens = chains.get(key)
         if tokens is None or index == 0:
-            tokens = self._tokens[key] = [""]
-            if len(self._tokens) > CHAINS_MAX:
-                self._tokens.popitem(last=False)
-        self._tokens.move_to_end(key)
+            tokens = chains[key] = [""]
+            if len(chains) > CHAINS_MAX:
+                chains.popitem(last=False)
+        chains.move_to_end(key)
         at = min(index, len(tokens) - 1)
         while True:
             request.page_token = tokens[at]
