@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from penstock.errors import PenstockError
 from penstock.run.run import INTERRUPTED_WAIT_S, Run, failure_text
+from penstock.run.sender_process import leave_outliving
 
 __all__ = ["activate", "active_run", "install_hooks"]
 
@@ -70,6 +71,11 @@ def _deactivate(run: Run) -> None:
 
 
 def _at_exit() -> None:
+    _end_run()
+    leave_outliving()
+
+
+def _end_run() -> None:
     run = _process.run
     if run is None:
         return

@@ -12,7 +12,7 @@ from penstock.config import Connection, resolve
 from penstock.errors import NotConnected, PenstockError
 from penstock.run.messages import say
 from penstock.run.sender_process import SenderProcess
-from penstock.spool.meta import read_status
+from penstock.spool.meta import Status, read_status
 from penstock.spool.records import RecordType
 from penstock.spool.writer import SpoolWriter
 from penstock.system_metrics import SystemMetrics
@@ -70,8 +70,8 @@ class Monitor:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(_JOIN_TIMEOUT_S)
 
-    def look(self) -> None:
-        """Passes on what the sender has to say, each thing once, and keeps it alive."""
+    def look(self) -> Status | None:
+        """Passes on what the sender has to say, each thing once, and keeps it alive. Returns what it says of itself."""
         status = read_status(self._writer.folder)
         if status is not None:
             for warning in status.warnings:
@@ -80,6 +80,7 @@ class Monitor:
                 self._say_once(f"{status.message} Nothing is lost: what is logged stays in {self._writer.folder}.")
         if self.sender is not None:
             self.sender.keep_alive()
+        return status
 
     def find_server(self) -> None:
         """Looks for a server again, if none was known."""

@@ -17,7 +17,7 @@ from penstock.run.entries import Config, Summary, Tags
 from penstock.run.messages import say
 from penstock.run.monitor import Monitor
 from penstock.run.receipt import Receipt
-from penstock.spool.meta import ReceiptData, SpoolMeta, read_receipt, read_status, receipt_path
+from penstock.spool.meta import ReceiptData, SpoolMeta, read_receipt, receipt_path
 from penstock.spool.names import random_id
 from penstock.spool.records import RecordType
 from penstock.spool.values import check_key
@@ -398,8 +398,7 @@ class _Waiting:
             if found is not None:
                 return found
             now_s = time.monotonic()
-            self._monitor.look()
-            status = read_status(self._folder)
+            status = self._monitor.look()
             if status is not None:
                 self._durable = max(self._durable, status.acked_points)
                 if status.state in {"refused", "left"}:

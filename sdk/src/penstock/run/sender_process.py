@@ -20,7 +20,15 @@ from penstock.errors import NotFound, PenstockError, ServerUnavailable
 from penstock.spool.files import write_private
 from penstock.spool.meta import CONNECTION_FILE, SENDER_LOG_FILE
 
-__all__ = ["EXIT_LEFT", "EXIT_OCCUPIED", "EXIT_REFUSED", "SenderProcess", "ask_about_run", "start_adoption"]
+__all__ = [
+    "EXIT_LEFT",
+    "EXIT_OCCUPIED",
+    "EXIT_REFUSED",
+    "SenderProcess",
+    "ask_about_run",
+    "leave_outliving",
+    "start_adoption",
+]
 
 EXIT_DONE: Final = 0
 EXIT_OCCUPIED: Final = 3
@@ -38,7 +46,7 @@ _SECRET_NAME: Final = re.compile(r"(?i)(token|secret|passw|credential|api_?key|a
 
 
 _outliving: list[subprocess.Popen[bytes]] = []
-"""Processes that may outlive this one. They are kept here so that those that end before are waited for, and are no zombies."""
+"""Processes that may outlive this one. They are kept so that those that end before are waited for, and are no zombies."""
 
 
 class SenderProcess:
@@ -90,6 +98,14 @@ class SenderProcess:
         """Leaves it to itself."""
         if self._process is not None and self._process.poll() is None:
             _outliving.append(self._process)
+
+
+def leave_outliving() -> None:
+    """At the end of this process: keeps Popen from warning that senders go on. They do so on purpose."""
+    for process in _outliving:
+        if process.poll() is None:
+            process.returncode = 0
+    _outliving.clear()
 
 
 def start_adoption(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """Sends spools that no sender reads: what dead senders left, and what was logged offline. Behind `penstock sync`."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from penstock.spool.settle import settle
 __all__ = ["SyncProgress", "SyncResult", "send_spool", "spools_in", "sync"]
 
 UNREACHABLE_S: Final = 10.0
+LOCK_WAIT_S: Final = 2.0
+_LOCK_POLL_INTERVAL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ async def send_spool(
 ) -> Outcome:
     """Sends one spool, unless another sender is at it."""
     try:
-        lock = SenderLock.try_acquire(folder)
+        lock = await _lock(folder)
     except OSError as error:
         return Outcome(Ending.REFUSED, f"The spool {folder} cannot be opened: {error.strerror or error}.", "SPOOL_GONE")
     if lock is None:
@@ -141,6 +144,14 @@ async def send_spool(
             return await Sending(source, connection, limits, on_points).run()
         finally:
             source.close()
+
+
+async def _lock(folder: Path) -> SenderLock | None:
+    # A sender that has just stopped, or somebody who only looked whether there is one, lets go in a moment.
+    end_s = time.monotonic() + LOCK_WAIT_S
+    while (lock := SenderLock.try_acquire(folder)) is None and time.monotonic() < end_s:
+        await asyncio.sleep(_LOCK_POLL_INTERVAL_S)
+    return lock
 
 
 def _result(folder: Path, outcome: Outcome) -> SyncResult:
