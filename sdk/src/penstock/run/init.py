@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from penstock.capture import captured_process
@@ -251,13 +252,14 @@ def _adopt(connection: Connection, own_run_id: str) -> None:
         ):
             start_adoption(connection)
     except OSError:
-        # Somebody cleans up in this moment, or there can be no more processes: the next init looks again.
+        # There can be no more processes: the next init looks again.
         return
 
 
-def _is_orphan(folder: Any) -> bool:
+def _is_orphan(folder: Path) -> bool:
     try:
         age_s = time.time() - (folder / META_FILE).stat().st_mtime
-    except OSError:
+        return age_s > _ADOPT_AFTER_S and SpoolMeta.read(folder).mode == "online" and not sender_is_alive(folder)
+    except (OSError, PenstockError):
+        # Sent and removed in this moment, or damaged: `penstock sync` tells.
         return False
-    return age_s > _ADOPT_AFTER_S and SpoolMeta.read(folder).mode == "online" and not sender_is_alive(folder)

@@ -121,8 +121,10 @@ class Monitor:
             if metrics is not None and self._interval_s is not None and now_s >= next_metrics_s:
                 next_metrics_s = now_s + self._interval_s
                 # The steps of these are seconds since the start: they have nothing to do with the steps of training.
-                with contextlib.suppress(PenstockError):
+                try:
                     self._writer.write_row(metrics.measure(), round(now_s - started_s), counts_steps=False)
+                except Exception:
+                    metrics = None
 
     def _note_git(self) -> None:
         if self._capture_git is None:

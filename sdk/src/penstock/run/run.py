@@ -247,11 +247,10 @@ class Run:
         self._forked = True
         if writer is not None:
             self._next_step_after_fork = writer.next_step
-            if not isinstance(writer, DiscardingWriter):
-                if writer.closed:
-                    self._receipt = self._receipt or Receipt(self.resource_name, 0, 0, 0, "", False, "")
-                writer.abandon()
-                self._writer = None
+            if writer.closed and self._receipt is None:
+                self._receipt = Receipt(self.resource_name, 0, 0, 0, "", False, "")
+            writer.abandon()
+            self._writer = None
         if self._monitor is not None and self._monitor.sender is not None:
             self._monitor.sender.let_go()
         self._monitor = None

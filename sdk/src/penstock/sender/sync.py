@@ -149,7 +149,7 @@ async def send_spool(
 async def _lock(folder: Path) -> SenderLock | None:
     # A sender that has just stopped, or somebody who only looked whether there is one, lets go in a moment.
     end_s = time.monotonic() + LOCK_WAIT_S
-    while (lock := SenderLock.try_acquire(folder)) is None and time.monotonic() < end_s:
+    while (lock := SenderLock.try_acquire(folder)) is None and time.monotonic() < end_s:  # noqa: ASYNC110 - a file lock tells nobody
         await asyncio.sleep(_LOCK_POLL_INTERVAL_S)
     return lock
 

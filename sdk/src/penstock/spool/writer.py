@@ -289,7 +289,8 @@ class SpoolWriter:
         """Flushes the current segment to the medium. For spools that no sender reads."""
         path = segment_path(self.folder, self._segment)
         try:
-            descriptor = os.open(path, os.O_RDONLY | _O_BINARY)
+            # Writable, since Windows flushes no other.
+            descriptor = os.open(path, os.O_RDWR | _O_BINARY)
         except FileNotFoundError:
             return
         try:
