@@ -342,6 +342,25 @@ def test_a_run_that_was_resumed_elsewhere_is_not_ended_by_its_old_spool(client: 
     assert len(points_on_server(client, run.resource_name)["a"]) == 2
 
 
+def test_a_process_that_was_silent_before_it_vanished_is_ended_by_its_spool(client: Client, home: Path) -> None:
+    """The server heard of the run long after the spool's last point, but from a sender of this very spool."""
+    writer = new_spool(home / "silent")
+    long_ago_us = time.time_ns() // 1000 - 3600 * 1_000_000
+    meta = SpoolMeta(writer.folder.parent.name, writer.folder.name, "default", long_ago_us)
+    meta.write(writer.folder)
+    writer.write_row({"a": 1.0}, 0)
+    writer.abandon()
+    os.utime(writer.folder / "00000001.log", (long_ago_us / 1e6, long_ago_us / 1e6))
+    run = start(id=meta.run_id)
+    run.log({"a": 2.0}, step=1)
+    eventually(lambda: _latest(client, run, "a") == 2.0, "a sign of life")
+    assert run.finish().complete
+    (writer.folder / "heartbeat").write_text(str(time.time_ns() // 1000))
+    (result,) = sync([writer.folder])
+    assert result.ending == "done"
+    assert client.run(meta.run_name, fields=["state"]).state == run_pb2.RUN_STATE_CRASHED
+
+
 def test_a_living_offline_run_is_sent_as_far_as_it_is(client: Client, home: Path) -> None:
     program = """
 import sys, penstock

@@ -133,8 +133,11 @@ class Exchange:
         try:
             meta = self._source.meta
             # A lease says: while this process lives. Whoever sends for a dead one must not renew it.
-            yield open_message(meta, self._epoch, lease=meta.primary and self._source.owner_alive())
+            lease = meta.primary and self._source.owner_alive()
+            yield open_message(meta, self._epoch, lease=lease)
             await self._opened.wait()
+            if lease:
+                self._source.note_heartbeat()
             heartbeat_s = time.monotonic() + HEARTBEAT_INTERVAL_S
             while not self._over:
                 room = IN_FLIGHT_BYTES_MAX - sum(self._in_flight.values())
@@ -149,6 +152,8 @@ class Exchange:
                     yield batch.message
                 if time.monotonic() >= heartbeat_s:
                     heartbeat_s = time.monotonic() + HEARTBEAT_INTERVAL_S
+                    if lease:
+                        self._source.note_heartbeat()
                     yield HEARTBEAT
                 if outgoing:
                     continue

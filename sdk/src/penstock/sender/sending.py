@@ -199,7 +199,9 @@ class Sending:
             run = await link.run()
         except NotFound:
             return False
-        return run.heartbeat_time.ToMicroseconds() > end_time_us + _ALIVE_ELSEWHERE_S * 1_000_000
+        # The server hears of this spool's own process, too, while it lives and logs nothing.
+        ours_us = max(end_time_us, self._source.last_heartbeat_us)
+        return run.heartbeat_time.ToMicroseconds() > ours_us + _ALIVE_ELSEWHERE_S * 1_000_000
 
     async def _flush(self) -> None:
         """Makes durable what was written, also while there is no server, and tells what could not be told at once."""

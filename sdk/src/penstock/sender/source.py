@@ -4,8 +4,10 @@ Owns `cuts`, `epoch` and the deletion of segments. Blocks: the sender calls it i
 still be at work when the next one begins, so each step is under a lock.
 """
 
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,7 +20,7 @@ from penstock.sender.wire import stream_batch
 from penstock.spool.cuts import Cut, CutFile
 from penstock.spool.files import write_private
 from penstock.spool.locks import owner_is_alive
-from penstock.spool.meta import EPOCH_FILE, RESERVE_FILE, SpoolMeta
+from penstock.spool.meta import EPOCH_FILE, HEARTBEAT_FILE, RESERVE_FILE, SpoolMeta
 from penstock.spool.reader import Damage, Position, SpoolReader
 from penstock.spool.segments import segment_numbers, segment_path
 
@@ -85,13 +87,20 @@ class SpoolSource:
         """Whether the training process lives and has not ended the run."""
         return not self._drained and not self.owner_died and owner_is_alive(self.folder)
 
+    @property
+    def last_heartbeat_us(self) -> int:
+        """When a sender of this spool last gave a sign of life for its process, microseconds since 1970 UTC; 0 if never."""
+        return _number_in(self.folder / HEARTBEAT_FILE)
+
+    def note_heartbeat(self) -> None:
+        """Notes that a sign of life is given now."""
+        with contextlib.suppress(OSError):
+            write_private(self.folder / HEARTBEAT_FILE, str(time.time_ns() // 1000).encode())
+
     def next_epoch(self) -> int:
         """Counts one more sender of this spool, durably."""
         path = self.folder / EPOCH_FILE
-        try:
-            epoch = int(path.read_text("ascii")) + 1
-        except (FileNotFoundError, ValueError):
-            epoch = 1
+        epoch = _number_in(path) + 1
         write_private(path, str(epoch).encode(), durable=True)
         return epoch
 
@@ -244,3 +253,10 @@ class SpoolSource:
 
     def _path(self, number: int) -> Path:
         return segment_path(self.folder, number)
+
+
+def _number_in(path: Path) -> int:
+    try:
+        return int(path.read_text("ascii"))
+    except (OSError, ValueError):
+        return 0

@@ -14,6 +14,7 @@ A spool is one folder, `home()/spool/<run id>/<writer id>/`, mode 0700, its file
 | `connection.json` | writer | address and token for the sender, which gets them neither by argument nor environment |
 | `sender.lock` | sender | a lock for as long as a sender reads the spool |
 | `epoch` | sender | how many senders there were: the lease of the one at work |
+| `heartbeat` | sender | when it last told the server that the training process lives |
 | `cuts` | sender | which records went into which batch: `penstock.spool.cuts` |
 | `status.json` | sender | what the sender is doing, or why it stopped |
 | `sender.log` | sender | its messages |

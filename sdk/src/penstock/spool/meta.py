@@ -25,6 +25,7 @@ STATUS_FILE = "status.json"
 RECEIPT_FILE = "receipt.json"
 RECEIPTS_FOLDER = "receipts"
 EPOCH_FILE = "epoch"
+HEARTBEAT_FILE = "heartbeat"
 RESERVE_FILE = "reserve"
 SENDER_LOG_FILE = "sender.log"
 
