@@ -1,5 +1,7 @@
 """Any process of the platform is killed or frozen while training streams to it: every point arrives, once, as it was.
 
+Who watches the run meanwhile is told of every point once, too.
+
 The moments are random, from a seed in the test's name, so that a failure can be looked for again.
 """
 
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.platform import PENSTOCK, Platform, Processes, running_platform, running_processes
-from support.training import SteadyTraining, connection_of, end_senders, eventually, points_on_server
+from support.training import SteadyTraining, Watcher, connection_of, end_senders, eventually, points_on_server
 
 from penstock.client import Client
 
@@ -70,6 +72,7 @@ def test_a_killed_process_loses_nothing(processes: Processes, tmp_path: Path, na
     chance = random.Random(f"{seed}/{name}")
     with SteadyTraining(tmp_path, seed, processes.env) as training, Client(connection_of(processes.env)) as client:
         until_streaming(client, training.report("run"))
+        watcher = Watcher(client.connection, training.report("run"))
         for _ in range(2):
             time.sleep(chance.uniform(0, PAUSE_S_MAX))
             processes.kill_one(name)
@@ -78,6 +81,7 @@ def test_a_killed_process_loses_nothing(processes: Processes, tmp_path: Path, na
             processes.wait_ready()
             until_rows_grow(client, training.report("run"))
         check_all_arrived(client, training)
+        assert watcher.points() == training.points()
 
 
 def test_a_frozen_tracking_service_loses_nothing(processes: Processes, tmp_path: Path) -> None:
@@ -96,6 +100,7 @@ def test_a_killed_platform_loses_nothing(platform: Platform, tmp_path: Path) -> 
     chance = random.Random(3)
     with SteadyTraining(tmp_path, 3, platform.env) as training, Client(connection_of(platform.env)) as client:
         until_streaming(client, training.report("run"))
+        watcher = Watcher(client.connection, training.report("run"))
         for _ in range(2):
             time.sleep(chance.uniform(0, PAUSE_S_MAX))
             platform.kill()
@@ -103,6 +108,7 @@ def test_a_killed_platform_loses_nothing(platform: Platform, tmp_path: Path) -> 
             platform.start()
             until_rows_grow(client, training.report("run"))
         check_all_arrived(client, training)
+        assert watcher.points() == training.points()
 
 
 def test_a_training_that_ends_while_the_platform_is_away(platform: Platform, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from penstock.spool.meta import read_status
 __all__ = [
     "SteadyTraining",
     "Training",
+    "Watcher",
     "bits",
     "connection_of",
     "end_senders",
@@ -198,6 +199,42 @@ class SteadyTraining(Training):
             key: [(step, bits(steady.value(self.seed, key, step))) for step in range(self.report("rows"))]
             for key in steady.KEYS
         }
+
+
+class Watcher:
+    """Follows a run live, in a thread and with a client of its own, until the run is over.
+
+    Args:
+        connection: The server.
+        run: The run.
+    """
+
+    def __init__(self, connection: Connection, run: str) -> None:
+        self._connection = connection
+        self._run = run
+        self._points: Points = {}
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def points(self, timeout_s: float = DEADLINE_S) -> Points:
+        """Waits for the end, and returns every point that was told, as often as it was, by step."""
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), f"the watch of {self._run} did not end within {timeout_s} s"
+        if self._error is not None:
+            raise self._error
+        return {key: sorted(points) for key, points in self._points.items()}
+
+    def _watch(self) -> None:
+        try:
+            with Client(self._connection) as client:
+                for event in client.watch(self._run):
+                    told = event.points
+                    values = map(bits, told.points.values)
+                    self._points.setdefault(told.key, []).extend(zip(told.points.steps, values, strict=True))
+        except BaseException as error:
+            self._error = error
+        self._points.pop("", None)  # of events without points
 
 
 @contextlib.contextmanager
