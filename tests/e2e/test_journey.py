@@ -196,9 +196,8 @@ def test_the_run_and_what_it_carries(journey: Journey, client: Client) -> None:
         "# Why",
         "sweep-1",
     )
-    frame = client.runs("default", filter="name = 'the traveller'").to_pandas()
-    assert frame["name"].tolist() == [journey.run]
-    row = frame.iloc[0]
+    (row,) = client.runs("default", filter="name = 'the traveller'").to_pandas().to_dict("records")
+    assert row["name"] == journey.run
     assert (row["params.lr"], row["params.optimizer/name"], row["params.amp"], row["params.layers"]) == (
         0.1,
         "adam",
@@ -293,7 +292,7 @@ def test_the_command_line(journey: Journey, tmp_path: Path) -> None:
     tailed = journey.command("run", "tail", journey.run, "--key", "validation/accuracy", "--json")
     points = [json.loads(line) for line in tailed.stdout.splitlines()]
     assert [point["step"] for point in points if "step" in point] == list(range(0, ROWS, VALIDATE_EVERY))
-    assert points[-1] == {"run": journey.run, "state": "FINISHED"} or points[0]["state"] == "FINISHED"
+    assert points[0] == {"run": journey.run, "state": "FINISHED"}
     assert journey.command("status", "--json").returncode == 0
     assert journey.command("doctor", "--json").returncode == 0
     assert json.loads(journey.command("whoami", "--json").stdout)["owner"] is True
@@ -372,7 +371,7 @@ def test_what_the_gateway_tells_of_itself(journey: Journey) -> None:
     document = json.loads(described)
     validate(document)
     assert status == 200
-    assert "/api/v1/{run}:logBatch" in document["paths"] or any(":logBatch" in path for path in document["paths"])
+    assert any(path.endswith(":logBatch") for path in document["paths"])
     status, health, _ = ask(f"{http}/healthz")
     assert (status, json.loads(health)["services"]) == (200, {"auth": "SERVING", "tracking": "SERVING"})
     identity = json.loads(ask(f"{http}/.well-known/penstock")[1])
@@ -470,6 +469,7 @@ def test_a_token_of_another_project(journey: Journey, client: Client, tmp_path: 
         assert points_on_server(other, run.name) == {"x": [(0, bits(1.0))]}
 
 
+@pytest.mark.parametrize("journey", ["processes"], indirect=True)  # the other shape has tests/e2e/test_demo.py
 def test_the_demo(journey: Journey, client: Client) -> None:
     shown = journey.command("demo", "--quick", "--json", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
     assert shown.returncode == 0, shown.stderr

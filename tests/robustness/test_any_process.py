@@ -21,6 +21,7 @@ from penstock.client import Client
 
 pytestmark = pytest.mark.slow
 
+SEEDS = range(1, 11) if os.environ.get("PENSTOCK_SOAK") == "1" else range(1, 2)
 PAUSE_S_MAX = 1.0
 """The longest pause before a kill, and before what was killed starts again."""
 FROZEN_S = 3.0
@@ -67,7 +68,7 @@ def check_all_arrived(client: Client, training: SteadyTraining) -> None:
 
 
 @pytest.mark.parametrize("name", Processes.NAMES)
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_killed_process_loses_nothing(processes: Processes, tmp_path: Path, name: str, seed: int) -> None:
     chance = random.Random(f"{seed}/{name}")
     with SteadyTraining(tmp_path, seed, processes.env) as training, Client(connection_of(processes.env)) as client:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -238,7 +238,7 @@ class Watcher:
 
 
 @contextlib.contextmanager
-def end_senders(home: Path) -> Iterator[None]:
+def end_senders(home: Path) -> Generator[None]:
     """Ends, when a test is over, the senders of its spools: they would look for a server for an hour."""
     try:
         yield
