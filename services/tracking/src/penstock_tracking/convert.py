@@ -29,6 +29,10 @@ __all__ = [
     "value_to_proto",
 ]
 
+# What google.protobuf.Timestamp allows.
+TIMESTAMP_S_MIN = -62_135_596_800
+TIMESTAMP_S_MAX = 253_402_300_799
+
 RUN_FIELDS = frozenset(field.name for field in run_pb2.Run.DESCRIPTOR.fields)
 
 
@@ -39,7 +43,9 @@ def time_from_us(us: int) -> Timestamp:
 
 
 def time_to_us(time: Timestamp) -> int:
-    """A timestamp as microseconds since 1970 UTC."""
+    """A timestamp as microseconds since 1970 UTC. Raises `FieldInvalid` outside the years 1 to 9999."""
+    if not TIMESTAMP_S_MIN <= time.seconds <= TIMESTAMP_S_MAX or not 0 <= time.nanos < 1_000_000_000:
+        raise FieldInvalid(f"A time of {time.seconds} s and {time.nanos} ns is not within the years 1 to 9999.")
     return time.seconds * 1_000_000 + time.nanos // 1000
 
 

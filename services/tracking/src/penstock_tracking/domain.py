@@ -3,6 +3,7 @@
 All values are frozen: a change returns a new one. Times are microseconds since 1970 UTC.
 """
 
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -116,11 +117,15 @@ class Experiment:
         return self.lifecycle_stage is LifecycleStage.ACTIVE
 
     def deleted(self, now_us: int) -> "Experiment":
-        """The experiment in the bin."""
+        """The experiment in the bin. Deleting twice changes nothing."""
+        if not self.active:
+            return self
         return replace(self, lifecycle_stage=LifecycleStage.DELETED, deleted_us=now_us, update_us=now_us)
 
     def restored(self, now_us: int) -> "Experiment":
         """The experiment in use again."""
+        if self.active:
+            return self
         return replace(self, lifecycle_stage=LifecycleStage.ACTIVE, deleted_us=None, update_us=now_us)
 
 
@@ -216,6 +221,10 @@ class Run:
             leased=True,
             update_us=now_us if revived else self.update_us,
         )
+
+    def unleased(self) -> "Run":
+        """The run whose silence is no crash any more."""
+        return replace(self, leased=False) if self.leased else self
 
     def lapsed(self, now_us: int) -> bool:
         """Whether its heartbeats stopped for longer than the lease."""
@@ -385,6 +394,10 @@ def value_problem(value: Value) -> str | None:
     if isinstance(value, JsonText):
         if len(value.text) > JSON_CHARS_MAX:
             return f"a JSON value has {len(value.text):,} characters, at most {JSON_CHARS_MAX:,} are allowed"
+        try:
+            json.loads(value.text, parse_int=str)  # Python refuses ints of many digits, JSON does not
+        except (ValueError, RecursionError):
+            return f"{shown(value)} is not JSON"
     elif isinstance(value, str) and len(value) > TEXT_CHARS_MAX:
         return f"a string value has {len(value):,} characters, at most {TEXT_CHARS_MAX:,} are allowed"
     return None

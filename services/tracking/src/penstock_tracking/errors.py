@@ -27,9 +27,11 @@ __all__ = [
     "RunDeleted",
     "RunExists",
     "RunNotFound",
+    "RunTooLarge",
     "SequenceGap",
     "ServerStopping",
     "TooManyEntries",
+    "TooManyMetrics",
     "TooManySeries",
     "WriterFenced",
 ]
@@ -93,6 +95,18 @@ class TooManyEntries(LimitExceeded):
     """A run would hold more params, tags, summary entries or metric definitions than it may."""
 
     reason = "TOO_MANY_ENTRIES"
+
+
+class RunTooLarge(LimitExceeded):
+    """The record of a run, with all its params, tags and summary entries, would be larger than a store takes."""
+
+    reason = "RUN_TOO_LARGE"
+
+
+class TooManyMetrics(LimitExceeded):
+    """The request asks for the latest values of more metrics than one answer may hold."""
+
+    reason = "TOO_MANY_METRICS"
 
 
 class EtagMismatch(Aborted):

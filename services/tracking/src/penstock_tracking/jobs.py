@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from penstock_tracking.domain import HEARTBEAT_LEASE_S
 from penstock_tracking.service import TrackingService
 
 __all__ = ["crash_check"]
@@ -15,6 +16,8 @@ def crash_check(service: TrackingService, interval_s: float) -> Callable[[], Awa
     """Gives up the runs that went silent, again and again. Any replica may do it, several at once as well."""
 
     async def run() -> None:
+        # Senders that lost the server when it stopped need time to come back.
+        await asyncio.sleep(HEARTBEAT_LEASE_S)
         while True:
             await asyncio.sleep(interval_s)
             crashed = await service.crash_silent_runs()

@@ -1,11 +1,10 @@
 """The use cases of tracking: what may happen to experiments and runs, and what is read of them. Knows nothing of gRPC."""
 
 import asyncio
-import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import re2
 
@@ -29,8 +28,9 @@ from penstock_tracking.domain import (
 from penstock_tracking.errors import (
     BatchInvalid,
     DefaultExperiment,
-    EtagMismatch,
     ExperimentDeleted,
+    ExperimentExists,
+    ExperimentNotFound,
     FieldInvalid,
     ParamConflict,
     ParamNotFound,
@@ -39,23 +39,36 @@ from penstock_tracking.errors import (
     RunExists,
     RunNotFound,
     TooManyEntries,
+    TooManyMetrics,
     TooManySeries,
 )
-from penstock_tracking.ingest.codec import checked_content
-from penstock_tracking.ingest.committer import StorageFull, run_topic
+from penstock_tracking.ingest.codec import checked_content, digest_of
+from penstock_tracking.ingest.committer import StorageFull, ring_run
 from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.ingest.writer import CHAIN_START, chained
 from penstock_tracking.naming import run_display_name
-from penstock_tracking.series.columns import ColumnReader, Points
+from penstock_tracking.series.columns import ColumnReader, Points, RunColumns
 from penstock_tracking.series.downsample import Buckets, downsample
 from penstock_tracking.series.latest import LatestReader, LatestValue
 from penstock_tracking.series.watch import RunWatch
 from penstock_tracking.store import DEFAULT_EXPERIMENT_ID, Stored, TrackingStore
+from penstock_tracking.threads import in_thread
 
-__all__ = ["POINTS_PER_PIECE_MAX", "SERIES_PER_REQUEST_MAX", "NewRun", "Series", "TrackingService"]
+__all__ = [
+    "METRICS_PER_RESPONSE_MAX",
+    "POINTS_PER_PIECE_MAX",
+    "POINTS_PER_RESPONSE_MAX",
+    "SERIES_PER_REQUEST_MAX",
+    "NewRun",
+    "Series",
+    "TrackingService",
+]
 
 SERIES_PER_REQUEST_MAX: Final = 20_000
 POINTS_PER_PIECE_MAX: Final = 65_536
+POINTS_PER_RESPONSE_MAX: Final = 400_000  # points or buckets; a bucket takes 100 bytes, and clients receive 64 MiB
+METRICS_PER_RESPONSE_MAX: Final = 100_000
+HEAVY_READS_AT_ONCE: Final = 2  # of whole runs: they need memory, and threads that others wait for
 PATTERN_MEMORY_BYTES: Final = 1_000_000
 
 
@@ -110,6 +123,7 @@ class TrackingService:
         self._latest = latest
         self._columns = columns
         self._clock = clock
+        self._heavy_reads = asyncio.Semaphore(HEAVY_READS_AT_ONCE)
 
     # Experiments
 
@@ -167,21 +181,22 @@ class TrackingService:
         self, name: ExperimentName, etag: str, change: Callable[[Experiment], Experiment]
     ) -> Stored[Experiment]:
         """Replaces fields of an experiment. Raises `EtagMismatch`, `ExperimentExists`, `FieldInvalid`."""
-        stored = await self._store.experiment(name.project, name.experiment_id)
-        if etag and etag != stored.etag:
-            raise EtagMismatch("The experiment changed since it was read: read it again and decide anew.")
-        changed = replace(change(stored.value), update_us=self._clock.now_us())
-        _require_display_name(changed.display_name)
-        return await self._store.replace_experiment(changed, stored.version)
+
+        def changed(experiment: Experiment) -> Experiment:
+            result = replace(change(experiment), update_us=self._clock.now_us())
+            _require_display_name(result.display_name)
+            return result
+
+        return await self._store.change_experiment(name.project, name.experiment_id, changed, etag=etag)
 
     async def delete_experiment(self, name: ExperimentName) -> Stored[Experiment]:
         """Moves an experiment and its active runs to the bin. Safe to repeat. Raises `DefaultExperiment`."""
         if name.experiment_id == DEFAULT_EXPERIMENT_ID:
             raise DefaultExperiment("The default experiment of a project cannot be deleted.")
-        stored = await self._store.experiment(name.project, name.experiment_id)
-        if stored.value.active:
-            deleted = stored.value.deleted(self._clock.now_us())
-            stored = await self._store.replace_experiment(deleted, stored.version)
+        now_us = self._clock.now_us()
+        stored = await self._store.change_experiment(
+            name.project, name.experiment_id, lambda experiment: experiment.deleted(now_us)
+        )
         deleted_us = stored.value.deleted_us or 0
 
         def change(run: Run) -> Run:
@@ -199,12 +214,15 @@ class TrackingService:
         deleted_us = stored.value.deleted_us
         if stored.value.active:
             return stored
+        await self._store.require_free_name(stored.value)
         now_us = self._clock.now_us()
         # The runs first: a crash in between leaves the experiment in the bin, and a repeat finds the rest.
         for run in await self._store.runs_of_experiment(name.project, name.experiment_id):
             if not run.active and run.deleted_us == deleted_us:
                 await self._store.change_run(run.project, run.run_id, lambda run: run.restored(now_us))
-        return await self._store.replace_experiment(stored.value.restored(now_us), stored.version)
+        return await self._store.change_experiment(
+            name.project, name.experiment_id, lambda experiment: experiment.restored(now_us)
+        )
 
     # Runs
 
@@ -217,6 +235,7 @@ class TrackingService:
             RunExists: Somebody else made a run with the id.
             FieldInvalid: A param, tag or summary entry breaks a rule.
             TooManyEntries: There are more of them than a run holds.
+            RunTooLarge: They are too long together.
         """
         if problem := updates_problem(new.updates):
             raise FieldInvalid(f"The run cannot be created: {problem}.")
@@ -246,22 +265,20 @@ class TrackingService:
         return stored, created
 
     async def _experiment_for(self, parent: ProjectName, new: NewRun, by: str) -> Experiment:
-        if new.experiment_display_name:
-            found = await self._store.active_experiment_named(parent.project, new.experiment_display_name)
-            if found is None:
-                found = await self.create_experiment(
-                    parent,
-                    new.experiment_display_name,
-                    "",
-                    {},
-                    # Ranks of one job create it at the same moment: one key for all, so that they meet in one experiment.
-                    request_id=hashlib.sha256(new.experiment_display_name.encode()).hexdigest(),
-                    by=f"{by} for a run",
-                )
-            experiment = found.value
+        name = new.experiment_display_name
+        if name:
+            stored = await self._store.active_experiment_named(parent.project, name)
+            if stored is None:
+                try:
+                    stored = await self.create_experiment(parent, name, "", {}, request_id="", by=by)
+                except ExperimentExists:
+                    # Ranks of one job create it at the same moment: another was quicker.
+                    stored = await self._store.active_experiment_named(parent.project, name)
+            if stored is None:
+                raise ExperimentNotFound(f"The experiment {name!r} was deleted or renamed just now: try again.")
         else:
             stored = await self._store.experiment(parent.project, new.experiment_id or DEFAULT_EXPERIMENT_ID)
-            experiment = stored.value
+        experiment = stored.value
         _require_active_experiment(experiment)
         return experiment
 
@@ -302,7 +319,7 @@ class TrackingService:
             return run.finished(state, now_us if end_us is None else end_us, failure, now_us)
 
         stored = await self._store.change_run(name.project, name.run_id, change)
-        await self._hot.ring(run_topic(stored.value.log_key))
+        await ring_run(self._hot, stored.value.log_key)
         return stored
 
     async def resume_run(self, name: RunName) -> Stored[Run]:
@@ -318,7 +335,7 @@ class TrackingService:
         """Moves a run to the bin and ends its streams. Safe to repeat."""
         stored = await self._store.change_run(name.project, name.run_id, lambda run: run.deleted(self._clock.now_us()))
         self._streams.close_run(stored.value)
-        await self._hot.ring(run_topic(stored.value.log_key))
+        await ring_run(self._hot, stored.value.log_key)
         return stored
 
     async def restore_run(self, name: RunName) -> Stored[Run]:
@@ -353,7 +370,7 @@ class TrackingService:
             stored = await self._store.change_run(candidate.project, candidate.run_id, change)
             if stored.value.state is RunState.CRASHED:
                 crashed += 1
-                await self._hot.ring(run_topic(stored.value.log_key))
+                await ring_run(self._hot, stored.value.log_key)
         return crashed
 
     # Points
@@ -372,12 +389,13 @@ class TrackingService:
             BatchInvalid: The content or the updates break a rule.
             ParamConflict: A param was written before with another value.
             TooManyEntries: The run has no room for a param, tag or summary entry.
+            RunTooLarge: The run has no room for texts that long.
             RunDeleted: The run is in the bin.
             StorageFull: The disk is full.
         """
         if problem := updates_problem(updates):
             raise BatchInvalid(f"The batch is not allowed: {problem}.")
-        checked = checked_content(content, 0, set()) if content else None
+        checked = await in_thread(checked_content, content, 0, set()) if content else None
 
         def change(run: Run) -> Run:
             _require_active(run)
@@ -388,7 +406,7 @@ class TrackingService:
         stored = await self._store.change_run(name.project, name.run_id, change)
         if checked is None:
             return False
-        digest = hashlib.sha256(checked.content).digest()
+        digest = await in_thread(digest_of, checked.content)
         record = BatchRecord(
             run_key=stored.value.log_key,
             writer_key=identity[:16],
@@ -405,37 +423,35 @@ class TrackingService:
             [outcome] = await self._log.append([record])
         except LogFull:
             raise StorageFull("The server's disk is full: nothing of the batch was kept.") from None
-        await self._hot.ring(run_topic(stored.value.log_key))
+        await ring_run(self._hot, stored.value.log_key)
         # A conflict is a repeat as well: points without a time got that of the first call.
         return outcome is not AppendOutcome.APPENDED
 
     async def latest_metrics(
         self, name: RunName, keys: Sequence[str] = (), prefix: str = ""
     ) -> list[tuple[str, LatestValue]]:
-        """Returns names and latest values, in order of names. Raises `RunNotFound`."""
+        """Returns names and latest values, in order of names. Raises `RunNotFound`, `TooManyMetrics`."""
         stored = await self._store.run(name.project, name.run_id)
-        return await self._latest.of_run(stored.value, keys, prefix)
+        return await self.latest_of(stored.value, keys, prefix)
 
-    async def latest_of(self, run: Run, keys: Sequence[str] = ()) -> list[tuple[str, LatestValue]]:
-        """The same, for a run that was read already."""
-        return await self._latest.of_run(run, keys)
+    async def latest_of(self, run: Run, keys: Sequence[str] = (), prefix: str = "") -> list[tuple[str, LatestValue]]:
+        """The same, for a run that was read already. Raises `TooManyMetrics`."""
+        found = await self._latest.of_run(run, keys, prefix)
+        if len(found) > METRICS_PER_RESPONSE_MAX:
+            raise TooManyMetrics(
+                f"The run {run.run_id} has {len(found):,} such metrics, at most {METRICS_PER_RESPONSE_MAX:,} come in one "
+                "answer: ask by key or prefix, or leave latest values out.",
+                limit="METRICS_PER_RESPONSE_MAX",
+            )
+        return found
 
     async def metric_keys(self, names: Sequence[RunName], prefix: str, pattern: str) -> list[str]:
         """Returns the keys that any of the runs has, in order. Raises `RunNotFound`, `PatternInvalid`."""
+        matcher = _pattern(pattern) if pattern else None
         found: set[str] = set()
         for run in await self._existing(names):
-            table = await self._latest.table(run)
-            found.update(key for key in table.names if key.startswith(prefix))
-        if pattern:
-            options = re2.Options()
-            options.max_mem = PATTERN_MEMORY_BYTES
-            options.log_errors = False
-            try:
-                matcher = re2.compile(pattern, options)
-            except re2.error as error:
-                raise PatternInvalid(f"The pattern {pattern!r} is not a regular expression: {error}.") from None
-            found = {key for key in found if matcher.search(key)}
-        return sorted(found)
+            found.update(await self._latest.names(run, prefix))
+        return await in_thread(lambda: sorted(key for key in found if matcher is None or matcher.search(key)))
 
     async def _existing(self, names: Sequence[RunName]) -> list[Run]:
         runs: list[Run] = []
@@ -456,8 +472,11 @@ class TrackingService:
         last: int | None,
         max_points: int,
         ranks_apart: bool,
-    ) -> list[Series]:
-        """Returns series for a chart, by run, key and rank, without the empty ones.
+    ) -> AsyncIterator[list[Series]]:
+        """Yields the series of each run for a chart, by key and rank, without the empty ones.
+
+        A series of more than `max_points` points is reduced to as many buckets; to fewer, the same number for each series,
+        where all together might hold more than `POINTS_PER_RESPONSE_MAX`.
 
         Raises:
             RunNotFound: One of the runs does not exist.
@@ -468,44 +487,51 @@ class TrackingService:
                 f"{len(names):,} runs × {len(keys):,} keys are more than {SERIES_PER_REQUEST_MAX:,} series.",
                 limit="SERIES_PER_REQUEST_MAX",
             )
-        found: list[Series] = []
-        for run in await self._existing(names):
-            columns = await self._columns.columns(run, keys)
+        runs = await self._existing(names)
+        expected = sum(max(1, len(run.ranks)) if ranks_apart else 1 for run in runs) * len(keys)
+        points_max = min(max_points, POINTS_PER_RESPONSE_MAX // min(expected, SERIES_PER_REQUEST_MAX))
+        count = 0
+
+        def reduced(run: Run, columns: RunColumns) -> list[Series]:
             name = RunName(run.project, run.run_id)
-            for key in keys:
-                ranks: Collection[int | None] = columns.ranks(key) if ranks_apart else (None,)
-                for rank in ranks:
-                    points = columns.points(key, rank=rank, first=first, last=last)
-                    if not len(points):
-                        continue
-                    if len(found) >= SERIES_PER_REQUEST_MAX:
-                        raise TooManySeries(
-                            f"The answer would hold more than {SERIES_PER_REQUEST_MAX:,} series.",
-                            limit="SERIES_PER_REQUEST_MAX",
-                        )
-                    data = points if len(points) <= max_points else downsample(points, max_points)
+            found: list[Series] = []
+            for key, rank in _series_of(columns, keys, ranks_apart):
+                points = columns.points(key, rank=rank, first=first, last=last)
+                if len(points):
+                    data = points if len(points) <= points_max else downsample(points, points_max)
                     found.append(Series(name, key, rank, len(points), data))
-        return found
+                if count + len(found) > SERIES_PER_REQUEST_MAX:
+                    raise TooManySeries(
+                        f"The answer would hold more than {SERIES_PER_REQUEST_MAX:,} series.",
+                        limit="SERIES_PER_REQUEST_MAX",
+                    )
+            return found
+
+        for run in runs:
+            async with self._heavy_reads:
+                found = await in_thread(reduced, run, await self._columns.columns(run, keys))
+            count += len(found)
+            yield found
 
     async def read_points(
         self, name: RunName, keys: Sequence[str], *, first: int | None, last: int | None, ranks_apart: bool
     ) -> AsyncIterator[Series]:
         """Yields every point of a run, in pieces of at most `POINTS_PER_PIECE_MAX`, series by series."""
         run = (await self._store.run(name.project, name.run_id)).value
-        columns = await self._columns.columns(run, keys or None)
-        for key in keys or columns.keys:
-            ranks: Collection[int | None] = columns.ranks(key) if ranks_apart else (None,)
-            for rank in ranks:
-                points = columns.points(key, rank=rank, first=first, last=last)
-                for start in range(0, len(points), POINTS_PER_PIECE_MAX):
-                    piece = slice(start, start + POINTS_PER_PIECE_MAX)
-                    yield Series(
-                        name,
-                        key,
-                        rank,
-                        len(points),
-                        Points(points.steps[piece], points.times_us[piece], points.values[piece]),
-                    )
+        async with self._heavy_reads:
+            columns = await self._columns.columns(run, keys or None)
+        for key, rank in _series_of(columns, keys or columns.keys, ranks_apart):
+            async with self._heavy_reads:
+                points = await in_thread(columns.points, key, rank=rank, first=first, last=last)
+            for start in range(0, len(points), POINTS_PER_PIECE_MAX):
+                piece = slice(start, start + POINTS_PER_PIECE_MAX)
+                yield Series(
+                    name,
+                    key,
+                    rank,
+                    len(points),
+                    Points(points.steps[piece], points.times_us[piece], points.values[piece]),
+                )
 
     async def watch(
         self, name: RunName, *, cursor: str, keys: Sequence[str], from_now: bool, stopping: asyncio.Event
@@ -515,6 +541,23 @@ class TrackingService:
         return RunWatch(
             self._store, self._log, self._hot, stored, stopping, cursor=cursor, keys=keys, from_now=from_now
         )
+
+
+def _series_of(columns: RunColumns, keys: Sequence[str], ranks_apart: bool) -> Iterator[tuple[str, int | None]]:
+    for key in keys:
+        ranks: Sequence[int | None] = columns.ranks(key) if ranks_apart else (None,)
+        for rank in ranks:
+            yield key, rank
+
+
+def _pattern(text: str) -> Any:
+    options = re2.Options()
+    options.max_mem = PATTERN_MEMORY_BYTES
+    options.log_errors = False
+    try:
+        return re2.compile(text, options)
+    except re2.error as error:
+        raise PatternInvalid(f"The pattern {text!r} is not a regular expression: {error}.") from None
 
 
 def _require_active(run: Run) -> None:

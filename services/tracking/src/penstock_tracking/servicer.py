@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -27,22 +29,31 @@ from penstock_tracking.convert import (
     updates_from_run,
     value_from_proto,
 )
-from penstock_tracking.domain import Experiment, Run, RunEdit, RunState, key_problem, value_problem
+from penstock_tracking.domain import Experiment, Run, RunEdit, RunState, Value, key_problem, value_problem
 from penstock_tracking.errors import BatchInvalid, FieldInvalid, ServerStopping
+from penstock_tracking.ingest.codec import KEYS_PER_BLOCK_MAX, digest_of
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import Ack, WriterStream
 from penstock_tracking.search import RunIndex, RunQuery
+from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.series.watch import NewPoints, RunChanged
 from penstock_tracking.service import NewRun, Series, TrackingService
 from penstock_tracking.store import Stored
+from penstock_tracking.threads import in_thread
 
 __all__ = ["TrackingServicer"]
 
 MAX_POINTS_DEFAULT: Final = 1_000
+SEARCH_PAGE_BYTES_MAX: Final = (
+    4_000_000  # within the 4 MiB that gRPC clients usually receive; a single run may have more
+)
+RUNS_AT_ONCE: Final = 100  # of a page of a search: read and packed together
 RUN_UPDATE_PATHS: Final = ("display_name", "experiment", "notes", "group")
 EXPERIMENT_UPDATE_PATHS: Final = ("display_name", "description", "tags")
 # Kinds of entries that a search returns by key: prefix of a column → field of Run.
 COLUMN_KINDS: Final = {"params": "params", "tags": "tags", "summary": "summary", "metrics": "latest_metrics"}
+
+T = TypeVar("T")
 
 
 class TrackingServicer:
@@ -73,7 +84,7 @@ class TrackingServicer:
 
     async def ListExperiments(self, request: Any, context: Any) -> Any:
         fingerprint = _fingerprint(request)
-        cursor = paging.open(request.page_token, fingerprint) if request.page_token else None
+        cursor = _page_state(request.page_token, fingerprint, bytes) if request.page_token else None
         experiments, after = await self._service.list_experiments(
             ProjectName.parse(request.parent),
             limit=paging.page_size(request.page_size),
@@ -132,40 +143,59 @@ class TrackingServicer:
 
     async def GetRun(self, request: Any, context: Any) -> Any:
         stored = await self._service.get_run(RunName.parse(request.name))
-        paths = _paths(request.read_mask, tuple(RUN_FIELDS)) if request.read_mask.paths else tuple(RUN_FIELDS)
-        run = _run(stored)
-        if "latest_metrics" in paths:
-            run.latest_metrics.extend(latest_to_proto(*entry) for entry in await self._service.latest_of(stored.value))
-        return pb.GetRunResponse(run=_only(run, {*paths, "name"}))
+        paths = RUN_FIELDS
+        if request.read_mask.paths:
+            paths = frozenset(_paths(request.read_mask, tuple(RUN_FIELDS), field="read_mask"))
+        latest = await self._service.latest_of(stored.value) if "latest_metrics" in paths else []
+        return pb.GetRunResponse(run=await in_thread(_packed_run, stored, latest, paths | {"name"}))
 
     async def SearchRuns(self, request: Any, context: Any) -> Any:
         parent = ProjectName.parse(request.parent)
-        page = await self._index.search(
-            RunQuery(
-                parent.project,
-                filter=request.filter,
-                order_by=request.order_by,
-                experiment_ids=tuple(_experiment_id(name, parent.project) for name in request.experiments),
-                show_deleted=request.show_deleted,
-                page_size=paging.page_size(request.page_size),
-                page_token=request.page_token,
-            )
-        )
         columns = _Columns.parse(request.columns)
-        by_id = await self._service.get_runs(parent, page.run_ids)
-        found = [by_id[run_id] for run_id in page.run_ids if run_id in by_id]
-        return pb.SearchRunsResponse(
-            runs=[await self._searched(stored, columns) for stored in found],
-            next_page_token=page.next_page_token,
-            total_size=page.total,
+        query = RunQuery(
+            parent.project,
+            filter=request.filter,
+            order_by=request.order_by,
+            experiment_ids=tuple(_experiment_id(name, parent.project) for name in request.experiments),
+            show_deleted=request.show_deleted,
+            page_size=paging.page_size(request.page_size),
+            page_token=request.page_token,
         )
+        while True:
+            page = await self._index.search(query)
+            runs, taken = await self._found_runs(parent, page.run_ids, columns)
+            if taken == len(page.run_ids):
+                return pb.SearchRunsResponse(runs=runs, next_page_token=page.next_page_token, total_size=page.total)
+            # Asked again for as many as fit, so that the token goes on after the last of them.
+            query = replace(query, page_size=taken)
 
-    async def _searched(self, stored: Stored[Run], columns: "_Columns") -> run_pb2.Run:
-        run = columns.cut(_run(stored))
-        if columns.wants_metrics:
-            latest = await self._service.latest_of(stored.value, columns.metric_keys)
-            run.latest_metrics.extend(latest_to_proto(*entry) for entry in latest)
-        return run
+    async def _found_runs(
+        self, parent: ProjectName, run_ids: Sequence[str], columns: "_Columns"
+    ) -> tuple[list[run_pb2.Run], int]:
+        """The first of the runs, as many as fit into `SEARCH_PAGE_BYTES_MAX` but one at least, and how many ids that took."""
+        found: list[run_pb2.Run] = []
+        bytes_left = SEARCH_PAGE_BYTES_MAX
+        for start in range(0, len(run_ids), RUNS_AT_ONCE):
+            some = run_ids[start : start + RUNS_AT_ONCE]
+            by_id = await self._service.get_runs(parent, some)
+            latest = {
+                run_id: await self._service.latest_of(stored.value, columns.metric_keys)
+                for run_id, stored in by_id.items()
+                if columns.wants_metrics
+            }
+            packed = await in_thread(
+                lambda by_id=by_id, latest=latest: {
+                    run_id: columns.packed(stored, latest.get(run_id, [])) for run_id, stored in by_id.items()
+                }
+            )
+            for place, run_id in enumerate(some, start):
+                run = packed.get(run_id)  # None: gone since
+                bytes_left -= run.ByteSize() if run is not None else 0
+                if bytes_left < 0 and place:
+                    return found, place
+                if run is not None:
+                    found.append(run)
+        return found, len(run_ids)
 
     async def UpdateRun(self, request: Any, context: Any) -> Any:
         paths = _paths(request.update_mask, RUN_UPDATE_PATHS)
@@ -211,13 +241,13 @@ class TrackingServicer:
     # Points
 
     async def LogBatch(self, request: Any, context: Any) -> Any:
+        now_us = self._clock.now_us()
         # The digest of the request as it came: points without a time get one only afterwards, and a repeat another.
-        identity = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+        identity, content = await in_thread(
+            lambda: (digest_of(request.SerializeToString(deterministic=True)), _content_of(request, now_us))
+        )
         repeated = await self._service.log_batch(
-            RunName.parse(request.run),
-            _content_of(request, self._clock.now_us()),
-            updates_from_log_batch(request),
-            identity,
+            RunName.parse(request.run), content, updates_from_log_batch(request), identity
         )
         return pb.LogBatchResponse(repeated_request=repeated)
 
@@ -228,19 +258,22 @@ class TrackingServicer:
         opening = OpenWriterRequest.checked(
             first.open.run, first.open.writer_id, first.open.epoch, first.open.rank, first.open.heartbeat_lease
         )
-        _, stream = await self._streams.open(opening)
+        stream = await self._streams.open(opening)
         tasks = [
             asyncio.create_task(self._read(requests, opening, stream), name="metric-stream-reader"),
             asyncio.create_task(_end_when_draining(stream, draining()), name="metric-stream-drain"),
         ]
         try:
-            async for ack in stream.acks():
-                yield _ack(ack)
+            async with aclosing(stream.acks()) as acks:
+                async for ack in acks:
+                    yield _ack(ack)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._streams.close(stream)
+            try:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                self._streams.close(stream)
 
     async def _read(self, requests: AsyncIterator[Any], opening: OpenWriterRequest, stream: WriterStream) -> None:
         """Takes messages until the sender closes; what goes wrong ends the stream by way of its acknowledgements."""
@@ -254,8 +287,9 @@ class TrackingServicer:
                     batch = request.batch
                     await self._streams.take_batch(opening.run, stream, batch.sequence, batch.digest, batch.content)
                 elif kind == "heartbeat":
-                    await self._streams.heartbeat(opening.run, stream, lease=opening.lease)
+                    await self._streams.heartbeat(opening.run, stream)
                 elif kind == "close":
+                    await self._streams.end_lease(opening.run, stream)
                     closing = True
                     break
                 else:
@@ -267,30 +301,34 @@ class TrackingServicer:
 
     async def ListMetricKeys(self, request: Any, context: Any) -> Any:
         fingerprint = _fingerprint(request)
-        after = paging.open(request.page_token, fingerprint) if request.page_token else ""
+        after = _page_state(request.page_token, fingerprint, str) if request.page_token else ""
         names = _run_names(request.runs, request.parent)
         keys = await self._service.metric_keys(names, request.prefix, request.pattern)
         size = paging.page_size(request.page_size, default=1_000, maximum=10_000)
-        page = [key for key in keys if key > after][: size + 1]
-        more = len(page) > size
-        page = page[:size]
+        first = bisect_right(keys, after) if after else 0
+        page = keys[first : first + size]
+        more = len(keys) > first + size
         return pb.ListMetricKeysResponse(keys=page, next_page_token=paging.seal(fingerprint, page[-1]) if more else "")
 
     async def GetLatestMetrics(self, request: Any, context: Any) -> Any:
         latest = await self._service.latest_metrics(RunName.parse(request.run), request.keys, request.prefix)
-        return pb.GetLatestMetricsResponse(metrics=[latest_to_proto(*entry) for entry in latest])
+        return await in_thread(
+            lambda: pb.GetLatestMetricsResponse(metrics=[latest_to_proto(*entry) for entry in latest])
+        )
 
     async def GetMetricSeries(self, request: Any, context: Any) -> Any:
         first, last = _range(request)
-        found = await self._service.series(
+        response = pb.GetMetricSeriesResponse()
+        async for found in self._service.series(
             _run_names(request.runs, request.parent),
             list(dict.fromkeys(request.keys)),
             first=first,
             last=last,
             max_points=request.max_points or MAX_POINTS_DEFAULT,
             ranks_apart=request.rank_mode == metric_pb2.RANK_MODE_APART,
-        )
-        return pb.GetMetricSeriesResponse(series=[_series(series) for series in found])
+        ):
+            response.series.extend(await in_thread(lambda found=found: [_series(series) for series in found]))
+        return response
 
     async def ReadMetricPoints(self, request: Any, context: Any) -> AsyncIterator[Any]:
         first, last = _range(request)
@@ -301,24 +339,30 @@ class TrackingServicer:
             last=last,
             ranks_apart=request.rank_mode == metric_pb2.RANK_MODE_APART,
         ):
-            yield pb.ReadMetricPointsResponse(series=_series(series))
+            yield pb.ReadMetricPointsResponse(series=await in_thread(_series, series))
 
     async def WatchRun(self, request: Any, context: Any) -> AsyncIterator[Any]:
         name = RunName.parse(request.run)
         watch = await self._service.watch(
             name, cursor=request.cursor, keys=request.keys, from_now=request.from_now, stopping=draining()
         )
-        async for event in watch.events():
-            message = metric_pb2.RunEvent(cursor=event.cursor)
-            if isinstance(event, RunChanged):
-                message.run.CopyFrom(_run(event.run))
-            elif isinstance(event, NewPoints):
-                message.points.CopyFrom(
-                    series_to_proto(str(name), event.key, event.rank, len(event.points), event.points)
-                )
-            else:
-                message.heartbeat_time.FromMicroseconds(self._clock.now_us())
-            yield pb.WatchRunResponse(event=message)
+        params_told: Mapping[str, Value] | None = None
+        async with aclosing(watch.events()) as events:
+            async for event in events:
+                message = metric_pb2.RunEvent(cursor=event.cursor)
+                if isinstance(event, RunChanged):
+                    message.run.CopyFrom(_run(event.run))
+                    params = event.run.value.params
+                    if params == params_told:
+                        message.run.ClearField("params")
+                    params_told = params
+                elif isinstance(event, NewPoints):
+                    message.points.CopyFrom(
+                        series_to_proto(str(name), event.key, event.rank, len(event.points), event.points)
+                    )
+                else:
+                    message.heartbeat_time.FromMicroseconds(self._clock.now_us())
+                yield pb.WatchRunResponse(event=message)
 
 
 async def _end_when_draining(stream: WriterStream, stopping: asyncio.Event) -> None:
@@ -332,6 +376,20 @@ def _experiment(stored: Stored[Experiment]) -> Any:
 
 def _run(stored: Stored[Run]) -> run_pb2.Run:
     return run_to_proto(stored.value, stored.etag)
+
+
+def _packed_run(stored: Stored[Run], latest: Sequence[tuple[str, LatestValue]], fields: frozenset[str]) -> run_pb2.Run:
+    run = _only(_run(stored), fields)
+    run.latest_metrics.extend(latest_to_proto(*entry) for entry in latest)
+    return run
+
+
+def _page_state(token: str, fingerprint: str, kind: type[T]) -> T:
+    """The state in a page token, of the type that was sealed. Raises `PageTokenInvalid`."""
+    state = paging.open(token, fingerprint)
+    if not isinstance(state, kind):
+        raise paging.PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
+    return state
 
 
 def _series(series: Series) -> metric_pb2.MetricSeries:
@@ -360,14 +418,12 @@ def _fingerprint(request: Any) -> str:
     return f"{request.DESCRIPTOR.name} {hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()}"
 
 
-def _paths(mask: FieldMask, allowed: Sequence[str]) -> tuple[str, ...]:
+def _paths(mask: FieldMask, allowed: Sequence[str], *, field: str = "update_mask") -> tuple[str, ...]:
     if not mask.paths:
-        raise FieldInvalid(f"The mask must name at least one of {', '.join(sorted(allowed))}.", field="update_mask")
+        raise FieldInvalid(f"The mask must name at least one of {', '.join(sorted(allowed))}.", field=field)
     for path in mask.paths:
         if path not in allowed:
-            raise FieldInvalid(
-                f"The mask names {path!r}; it may name {', '.join(sorted(allowed))}.", field="update_mask"
-            )
+            raise FieldInvalid(f"The mask names {path!r}; it may name {', '.join(sorted(allowed))}.", field=field)
     return tuple(dict.fromkeys(mask.paths))
 
 
@@ -395,8 +451,8 @@ def _range(request: Any) -> tuple[int | None, int | None]:
     )
 
 
-def _only(run: run_pb2.Run, fields: set[str]) -> run_pb2.Run:
-    for field in RUN_FIELDS - fields:
+def _only(run: run_pb2.Run, fields: Collection[str]) -> run_pb2.Run:
+    for field in RUN_FIELDS.difference(fields):
         run.ClearField(field)
     return run
 
@@ -442,10 +498,10 @@ class _Columns:
         """The metrics by key; empty means all."""
         return tuple(self._kinds.get("metrics") or ())
 
-    def cut(self, run: run_pb2.Run) -> run_pb2.Run:
-        """The run with nothing but the wanted parts; metrics are added by the caller."""
+    def packed(self, stored: Stored[Run], latest: Sequence[tuple[str, LatestValue]]) -> run_pb2.Run:
+        """The run with nothing but the wanted parts."""
         kept = {COLUMN_KINDS[kind] for kind in self._kinds}
-        run = _only(run, self._fields | kept)
+        run = _packed_run(stored, latest, frozenset(self._fields | kept))
         for kind, keys in self._kinds.items():
             if keys is not None and kind != "metrics":
                 entries = getattr(run, COLUMN_KINDS[kind])
@@ -460,26 +516,28 @@ def _content_of(request: Any, now_us: int) -> bytes:
     if not request.metrics:
         return b""
     content = metric_pb2.MetricBatchContent(collapse_identical=request.collapse_identical)
-    numbers: dict[str, int] = {}
+    number_of: dict[str, int] = {}
     columns: dict[int, tuple[list[int], list[int], list[float]]] = {}
     for point in request.metrics:
         if problem := key_problem(point.key):
             raise BatchInvalid(f"A metric key is not allowed: {problem}.")
-        number = numbers.setdefault(point.key, len(numbers))
+        number = number_of.setdefault(point.key, len(number_of))
         steps, times, values = columns.setdefault(number, ([], [], []))
         steps.append(point.step)
         times.append(point.time_unix_us or now_us)
         values.append(point.value)
-    content.new_keys.extend(metric_pb2.MetricKey(id=number, key=key) for key, number in numbers.items())
+    content.new_keys.extend(metric_pb2.MetricKey(id=number, key=key) for key, number in number_of.items())
     # Keys that were measured at the same steps and times share a block.
     blocks: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
     for number, (steps, times, _) in columns.items():
         blocks.setdefault((tuple(steps), tuple(times)), []).append(number)
-    for (steps, times), key_ids in blocks.items():
-        content.blocks.add(
-            key_ids=key_ids,
-            steps=steps,
-            times_unix_us=times,
-            values=[columns[number][2][row] for row in range(len(steps)) for number in key_ids],
-        )
+    for (steps, times), numbers in blocks.items():
+        for start in range(0, len(numbers), KEYS_PER_BLOCK_MAX):
+            key_ids = numbers[start : start + KEYS_PER_BLOCK_MAX]
+            content.blocks.add(
+                key_ids=key_ids,
+                steps=steps,
+                times_unix_us=times,
+                values=[columns[number][2][row] for row in range(len(steps)) for number in key_ids],
+            )
     return content.SerializeToString(deterministic=True)

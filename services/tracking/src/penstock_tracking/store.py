@@ -4,16 +4,20 @@ Partition = project id. Collections: `experiments` (id = decimal experiment id),
 A document's version is its etag.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from penstock_kit.stores.documents import (
+    BODY_BYTES_MAX,
     Collection,
     Document,
     DocumentExists,
     DocumentMissing,
     DocumentStore,
+    DocumentTooLarge,
     Index,
     Insert,
     Operation,
@@ -31,7 +35,8 @@ from penstock_tracking.domain import (
     RunState,
     Value,
 )
-from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound
+from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound, RunTooLarge
+from penstock_tracking.threads import in_thread
 
 __all__ = ["COLLECTIONS", "DEFAULT_EXPERIMENT_ID", "RUNS", "Stored", "TrackingStore", "run_from_document"]
 
@@ -63,7 +68,6 @@ COLLECTIONS: Final = (
     Collection(LATEST),
 )
 
-
 T = TypeVar("T")
 
 
@@ -85,6 +89,7 @@ class TrackingStore:
 
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
+        self._turns: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def experiment(self, project: str, experiment_id: str) -> Stored[Experiment]:
         """Returns an experiment. Raises `ExperimentNotFound`. The default one of a project always exists."""
@@ -113,6 +118,11 @@ class TrackingStore:
         page = await self._documents.query(EXPERIMENTS, project, "active_name", equal=(display_name,), limit=1)
         return _stored_experiment(page.documents[0]) if page.documents else None
 
+    async def require_free_name(self, experiment: Experiment) -> None:
+        """Raises `ExperimentExists` if an active experiment has the display name."""
+        if await self.active_experiment_named(experiment.project, experiment.display_name) is not None:
+            raise _name_taken(experiment)
+
     async def experiments(
         self, project: str, *, limit: int, cursor: bytes | None
     ) -> tuple[list[Stored[Experiment]], bytes | None]:
@@ -131,56 +141,69 @@ class TrackingStore:
             request_key: A former create with the same key is returned instead. Empty means never.
         """
         await self.experiment(project, DEFAULT_EXPERIMENT_ID)
-        for _ in range(WRITE_ATTEMPTS_MAX):
-            if request_key:
+        async with self._turn(COUNTERS, project, EXPERIMENTS):
+            for _ in range(WRITE_ATTEMPTS_MAX):
+                if request_key:
+                    try:
+                        made = await self._documents.get(COUNTERS, project, f"request-{request_key}")
+                        return await self.experiment(project, str(made.body["experiment"]))
+                    except DocumentMissing:
+                        pass
+                operations: list[Operation] = []
                 try:
-                    made = await self._documents.get(COUNTERS, project, f"request-{request_key}")
-                    return await self.experiment(project, str(made.body["experiment"]))
+                    counter = await self._documents.get(COUNTERS, project, EXPERIMENTS)
+                    number = int(counter.body["last"]) + 1
+                    operations.append(Replace(COUNTERS, EXPERIMENTS, {"last": number}, counter.version))
                 except DocumentMissing:
-                    pass
-            operations: list[Operation] = []
-            try:
-                counter = await self._documents.get(COUNTERS, project, EXPERIMENTS)
-                number = int(counter.body["last"]) + 1
-                operations.append(Replace(COUNTERS, EXPERIMENTS, {"last": number}, counter.version))
-            except DocumentMissing:
-                number = 1
-                operations.append(Insert(COUNTERS, EXPERIMENTS, {"last": number}))
-            experiment = make(str(number))
-            operations.append(
-                Insert(EXPERIMENTS, experiment.experiment_id, _experiment_body(experiment, request_id=request_key))
-            )
-            if request_key:
-                operations.append(Insert(COUNTERS, f"request-{request_key}", {"experiment": experiment.experiment_id}))
-            try:
-                written = await self._documents.apply(project, operations)
-            except UniqueConflict:
-                raise _name_taken(experiment) from None
-            except (VersionConflict, DocumentExists):
-                continue
-            document = written[1]
-            assert document is not None
-            return _stored_experiment(document)
+                    number = 1
+                    operations.append(Insert(COUNTERS, EXPERIMENTS, {"last": number}))
+                experiment = make(str(number))
+                operations.append(
+                    Insert(EXPERIMENTS, experiment.experiment_id, _experiment_body(experiment, request_id=request_key))
+                )
+                if request_key:
+                    operations.append(
+                        Insert(COUNTERS, f"request-{request_key}", {"experiment": experiment.experiment_id})
+                    )
+                try:
+                    written = await self._documents.apply(project, operations)
+                except UniqueConflict:
+                    raise _name_taken(experiment) from None
+                except (VersionConflict, DocumentExists):
+                    continue
+                document = written[1]
+                assert document is not None
+                return _stored_experiment(document)
         raise EtagMismatch(f"Too many experiments are being created in {project} at once; try again.")
 
-    async def replace_experiment(self, experiment: Experiment, version: int) -> Stored[Experiment]:
-        """Replaces an experiment. Raises `EtagMismatch`, `ExperimentExists`, `ExperimentNotFound`."""
-        try:
-            return _stored_experiment(
-                await self._documents.replace(
-                    EXPERIMENTS,
-                    experiment.project,
-                    experiment.experiment_id,
-                    _experiment_body(experiment, request_id=""),
-                    expected=version,
-                )
-            )
-        except VersionConflict:
-            raise EtagMismatch("The experiment changed since it was read: read it again and decide anew.") from None
-        except UniqueConflict:
-            raise _name_taken(experiment) from None
-        except DocumentMissing:
-            raise ExperimentNotFound(f"There is no experiment {experiment.experiment_id}.") from None
+    async def change_experiment(
+        self, project: str, experiment_id: str, change: Callable[[Experiment], Experiment], *, etag: str = ""
+    ) -> Stored[Experiment]:
+        """Replaces an experiment as `change_run` does a run.
+
+        Raises `EtagMismatch`, `ExperimentExists`, `ExperimentNotFound`.
+        """
+        async with self._turn(EXPERIMENTS, project, experiment_id):
+            for _ in range(WRITE_ATTEMPTS_MAX):
+                stored = await self.experiment(project, experiment_id)
+                if etag and etag != stored.etag:
+                    raise EtagMismatch("The experiment changed since it was read: read it again and decide anew.")
+                changed = change(stored.value)
+                if changed is stored.value:
+                    return stored
+                body = _experiment_body(changed, request_id="")
+                try:
+                    document = await self._documents.replace(
+                        EXPERIMENTS, project, experiment_id, body, expected=stored.version
+                    )
+                except VersionConflict:
+                    continue
+                except UniqueConflict:
+                    raise _name_taken(changed) from None
+                except DocumentMissing:
+                    raise ExperimentNotFound(f"There is no experiment {experiment_id}.") from None
+                return _stored_experiment(document)
+        raise EtagMismatch("The experiment is being changed by too many callers at once; try again.")
 
     async def run(self, project: str, run_id: str) -> Stored[Run]:
         """Returns a run. Raises `RunNotFound`."""
@@ -192,14 +215,19 @@ class TrackingStore:
     async def runs(self, project: str, run_ids: Sequence[str]) -> dict[str, Stored[Run]]:
         """Returns those of the runs that exist, by id."""
         documents = await self._documents.get_many(RUNS, project, run_ids)
-        return {run_id: stored_run(document) for run_id, document in documents.items()}
+        return await in_thread(lambda: {run_id: stored_run(document) for run_id, document in documents.items()})
 
     async def add_run(self, run: Run) -> tuple[Stored[Run], bool]:
-        """Adds a run, unless there is one with its id: returns what is there then, and whether it was added."""
+        """Adds a run, unless there is one with its id: returns what is there then, and whether it was added.
+
+        Raises `RunTooLarge`.
+        """
         try:
             document = await self._documents.insert(RUNS, run.project, run.run_id, run_body(run))
         except DocumentExists:
             return await self.run(run.project, run.run_id), False
+        except DocumentTooLarge:
+            raise _too_large(run) from None
         return stored_run(document), True
 
     async def change_run(
@@ -213,23 +241,31 @@ class TrackingStore:
 
         Raises:
             RunNotFound: There is none.
+            RunTooLarge: It would exceed what the store takes.
         """
-        for _ in range(WRITE_ATTEMPTS_MAX):
-            stored = await self.run(project, run_id)
-            if etag and etag != stored.etag:
-                raise EtagMismatch("The run changed since it was read: read it again and decide anew.")
-            changed = change(stored.value)
-            if changed is stored.value:
-                return stored
-            try:
-                return stored_run(
-                    await self._documents.replace(RUNS, project, run_id, run_body(changed), expected=stored.version)
-                )
-            except VersionConflict:
-                continue
-            except DocumentMissing:
-                raise RunNotFound(f"There is no run {run_id} in the project {project}.") from None
+        async with self._turn(RUNS, project, run_id):
+            for _ in range(WRITE_ATTEMPTS_MAX):
+                stored = await self.run(project, run_id)
+                if etag and etag != stored.etag:
+                    raise EtagMismatch("The run changed since it was read: read it again and decide anew.")
+                changed = change(stored.value)
+                if changed is stored.value:
+                    return stored
+                try:
+                    return stored_run(
+                        await self._documents.replace(RUNS, project, run_id, run_body(changed), expected=stored.version)
+                    )
+                except VersionConflict:
+                    continue
+                except DocumentMissing:
+                    raise RunNotFound(f"There is no run {run_id} in the project {project}.") from None
+                except DocumentTooLarge:
+                    raise _too_large(changed) from None
         raise EtagMismatch("The run is being changed by too many writers at once; try again.")
+
+    def _turn(self, collection: str, project: str, document_id: str) -> asyncio.Lock:
+        """Held by whoever changes a record: the many ranks of a run would else take each other's attempts away."""
+        return self._turns.setdefault((collection, project, document_id), asyncio.Lock())
 
     async def runs_of_experiment(self, project: str, experiment_id: str) -> list[Run]:
         """Returns every run of an experiment, deleted ones too."""
@@ -258,14 +294,22 @@ class TrackingStore:
         return found.get(run_id)
 
     async def keep_latest_snapshot(self, project: str, run_id: str, body: Mapping[str, Any], version: int) -> None:
-        """Keeps latest values. Losing a race against another replica is fine: either is right."""
+        """Keeps latest values, unless they are too large. Losing a race against another replica is fine: either is right."""
         try:
             if version:
                 await self._documents.replace(LATEST, project, run_id, body, expected=version)
             else:
                 await self._documents.insert(LATEST, project, run_id, body)
-        except (VersionConflict, DocumentExists, DocumentMissing):
+        except (VersionConflict, DocumentExists, DocumentMissing, DocumentTooLarge):
             return
+
+
+def _too_large(run: Run) -> RunTooLarge:
+    return RunTooLarge(
+        f"The record of the run {run.run_id} would be larger than {BODY_BYTES_MAX:,} bytes: its params, tags, "
+        "summary and the history of its params are too long together.",
+        limit="BODY_BYTES_MAX",
+    )
 
 
 def _name_taken(experiment: Experiment) -> ExperimentExists:

@@ -215,7 +215,7 @@ _LITTLE_FLOAT64: Final = np.dtype("<f8")
 
 
 def decode_blocks(message: Any) -> list[DecodedBlock]:
-    """Views of the points of a twin content. The arrays live as long as the bytes they look at."""
+    """The points of a twin content, identical ones once if it says so. Views that live as long as its bytes."""
     decoded: list[DecodedBlock] = []
     for block in message.blocks:
         key_ids = tuple(block.key_ids)
@@ -228,4 +228,26 @@ def decode_blocks(message: Any) -> list[DecodedBlock]:
                 np.frombuffer(block.values, _LITTLE_FLOAT64).reshape(len(steps), len(key_ids)),
             )
         )
-    return decoded
+    return _collapsed(decoded) if message.collapse_identical and decoded else decoded
+
+
+def _collapsed(blocks: list[DecodedBlock]) -> list[DecodedBlock]:
+    """Blocks with each point that is there twice once, the first one: a block per key then, else as they are."""
+    ids = np.concatenate([np.tile(np.array(block.key_ids, np.int64), len(block.steps)) for block in blocks])
+    steps = np.concatenate([np.repeat(block.steps, len(block.key_ids)) for block in blocks])
+    times = np.concatenate([np.repeat(block.times_us, len(block.key_ids)) for block in blocks])
+    values = np.concatenate([block.values.reshape(-1) for block in blocks])
+    order = np.lexsort((values.view(np.int64), times, steps, ids))  # by bits: NaN is NaN, and 0.0 is not -0.0
+    first = np.zeros(len(order), np.bool_)
+    first[0] = True
+    for column in (ids, steps, times, values.view(np.int64)):
+        ordered = column[order]
+        first[1:] |= ordered[1:] != ordered[:-1]
+    if first.all():
+        return blocks
+    kept = np.sort(order[first])
+    kept = kept[np.argsort(ids[kept], kind="stable")]
+    per_key = np.split(kept, np.flatnonzero(np.diff(ids[kept])) + 1)
+    return [
+        DecodedBlock((int(ids[rows[0]]),), steps[rows], times[rows], values[rows].reshape(-1, 1)) for rows in per_key
+    ]

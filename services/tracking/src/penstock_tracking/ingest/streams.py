@@ -1,29 +1,28 @@
 """The streams that are open on this process: opening and fencing writers, signs of life, batches in their order."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from penstock_kit.clock import Clock
 from penstock_kit.names import RunName
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.convert import updates_from_content
-from penstock_tracking.domain import Run, RunUpdates, apply_updates, updates_problem
-from penstock_tracking.errors import BatchInvalid, FieldInvalid, RunDeleted, WriterFenced
+from penstock_tracking.domain import Run, RunUpdates, UpdateConflict, apply_updates, updates_problem
+from penstock_tracking.errors import BatchInvalid, FieldInvalid, RunDeleted, RunTooLarge, WriterFenced
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.keys import writer_key_table
 from penstock_tracking.ingest.writer import Warned, WriterStream
 from penstock_tracking.store import TrackingStore
+from penstock_tracking.threads import in_thread
 
 __all__ = ["HEARTBEAT_WRITE_INTERVAL_S", "OpenWriterRequest", "WriterStreams"]
 
 HEARTBEAT_WRITE_INTERVAL_S: Final = 8.0
 """A run's record is written at most this often for signs of life, however many ranks give them."""
 
-RANK_MAX: Final = 2**31 - 1
-
-_log = logging.getLogger(__name__)
+INLINE_BYTES_MAX: Final = 200_000  # of content: hashing and checking more takes milliseconds, and a thread
+WARNINGS_PER_BATCH_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class OpenWriterRequest:
             writer_key = b""
         if not writer_key:
             raise FieldInvalid(f"open.writer_id must be 32 hex digits, not {writer_id[:40]!r}.", field="open.writer_id")
-        if not 0 <= rank <= RANK_MAX:
+        if rank < 0:
             raise FieldInvalid(f"open.rank must not be negative, as {rank} is.", field="open.rank")
         return cls(RunName.parse(run), writer_key, epoch, rank, lease)
 
@@ -59,53 +58,58 @@ class WriterStreams:
         self._committer = committer
         self._clock = clock
         self._open: dict[tuple[bytes, bytes], WriterStream] = {}
-        self._heard_s: dict[bytes, float] = {}
+        # (run, whether its lease was renewed) → when. A sender without a lease renews nobody's.
+        self._heard_s: dict[tuple[bytes, bool], float] = {}
 
-    @property
-    def open_count(self) -> int:
-        """How many streams are open."""
-        return len(self._open)
-
-    async def open(self, request: OpenWriterRequest) -> tuple[Run, WriterStream]:
-        """Opens the stream of a writer; the one it had before is closed, if its sender is older.
+    async def open(self, request: OpenWriterRequest) -> WriterStream:
+        """Opens the stream of a writer; the one it had before is closed, unless its sender is newer.
 
         Raises:
             RunNotFound: There is no such run.
             RunDeleted: It is in the bin.
-            WriterFenced: A newer sender has the writer.
+            WriterFenced: A newer sender has the writer, or took it meanwhile.
         """
-        stored = await self._store.change_run(
-            request.run.project,
-            request.run.run_id,
-            lambda run: self._opened(run, request.rank, request.lease),
-        )
-        run = stored.value
-        identity = (run.log_key, request.writer_key)
-        # Everything that awaits comes before the fence, so that two opens at once cannot both win.
-        keys = await writer_key_table(self._log, run.log_key, request.writer_key)
-        former = self._open.get(identity)
-        if former is not None:
-            if former.epoch > request.epoch:
-                raise WriterFenced("A newer sender reads this spool: this one should stop.")
-            former.fail(WriterFenced("Another sender has taken over this spool: this one should stop."))
-        head = await self._log.head(run.log_key, request.writer_key)
-        if head is not None:
-            # What the former stream had in flight may have become durable since the keys were read.
-            keys = await writer_key_table(self._log, run.log_key, request.writer_key)
+        name = request.run
+        run = (await self._store.run(name.project, name.run_id)).value
         stream = WriterStream(
             run_key=run.log_key,
             writer_key=request.writer_key,
             rank=request.rank,
             epoch=request.epoch,
-            head=head,
-            keys=keys,
+            lease=request.lease,
             log=self._log,
             committer=self._committer,
         )
-        self._open[identity] = stream
+        # First of all the claim, without an await in it: of two opens at once one ends the other, and a run that is
+        # deleted meanwhile ends this one.
+        self._claim(stream)
+        try:
+            await self._store.change_run(
+                name.project, name.run_id, lambda run: self._opened(run, request.rank, request.lease)
+            )
+            head = await self._log.head(run.log_key, request.writer_key)
+            # What the former stream had in flight may become durable just now: this one does not build on it, the
+            # sender repeats it.
+            keys = (
+                await writer_key_table(self._log, run.log_key, request.writer_key, upto=head.sequence) if head else []
+            )
+            stream.check_open()
+        except BaseException:
+            self.close(stream)
+            raise
+        stream.start(head, keys)
         if request.lease:
-            self._heard_s[run.log_key] = self._clock.monotonic_s()
-        return run, stream
+            self._heard_s[run.log_key, True] = self._clock.monotonic_s()
+        return stream
+
+    def _claim(self, stream: WriterStream) -> None:
+        identity = (stream.run_key, stream.writer_key)
+        former = self._open.get(identity)
+        if former is not None:
+            if former.epoch > stream.epoch:
+                raise WriterFenced("A newer sender reads this spool: this one should stop.")
+            former.fail(WriterFenced("Another sender has taken over this spool: this one should stop."))
+        self._open[identity] = stream
 
     def _opened(self, run: Run, rank: int, lease: bool) -> Run:
         _require_active(run)
@@ -118,7 +122,8 @@ class WriterStreams:
         if self._open.get(identity) is stream:
             del self._open[identity]
         if not any(run_key == stream.run_key for run_key, _ in self._open):
-            self._heard_s.pop(stream.run_key, None)
+            self._heard_s.pop((stream.run_key, True), None)
+            self._heard_s.pop((stream.run_key, False), None)
 
     def close_run(self, run: Run) -> None:
         """Ends every stream of a run that was deleted."""
@@ -126,14 +131,14 @@ class WriterStreams:
             if run_key == run.log_key:
                 stream.fail(_deleted(run))
 
-    async def heartbeat(self, name: RunName, stream: WriterStream, *, lease: bool) -> None:
+    async def heartbeat(self, name: RunName, stream: WriterStream) -> None:
         """Takes a sign of life. A stream whose run was deleted meanwhile ends with `RunDeleted`."""
         now_s = self._clock.monotonic_s()
-        last_s = self._heard_s.get(stream.run_key)
+        last_s = self._heard_s.get((stream.run_key, stream.lease))
         if last_s is not None and now_s - last_s < HEARTBEAT_WRITE_INTERVAL_S:
             return
-        self._heard_s[stream.run_key] = now_s
-        if lease:
+        self._heard_s[stream.run_key, stream.lease] = now_s
+        if stream.lease:
             stored = await self._store.change_run(
                 name.project, name.run_id, lambda run: run.heard(self._clock.now_us()) if run.active else run
             )
@@ -141,6 +146,17 @@ class WriterStreams:
             stored = await self._store.run(name.project, name.run_id)
         if not stored.value.active:
             stream.fail(_deleted(stored.value))
+
+    async def end_lease(self, name: RunName, stream: WriterStream) -> None:
+        """Takes note that the writer is closed: its silence is no crash, unless others renew the lease."""
+        renewed = any(
+            other.lease and other is not stream
+            for (run_key, _), other in self._open.items()
+            if run_key == stream.run_key
+        )
+        if stream.lease and not renewed:
+            self._heard_s.pop((stream.run_key, True), None)
+            await self._store.change_run(name.project, name.run_id, lambda run: run.unleased())
 
     async def take_batch(
         self, name: RunName, stream: WriterStream, sequence: int, digest: bytes, content: bytes
@@ -156,25 +172,45 @@ class WriterStreams:
         if 0 < sequence < stream.next_sequence:
             await stream.repeat(sequence, digest)
             return
-        checked = stream.check(sequence, digest, content)
-        updates = updates_from_content(checked.message)
-        warnings = await self._apply(name, sequence, updates) if updates else ()
-        await stream.submit(digest, checked, warnings)
+        room = await self._committer.reserve(len(content))
+        try:
+            if len(content) > INLINE_BYTES_MAX:
+                checked = await in_thread(stream.check, sequence, digest, content)
+            else:
+                checked = stream.check(sequence, digest, content)
+            updates = updates_from_content(checked.message)
+            warnings = await self._apply(name, stream, sequence, updates) if updates else ()
+            stream.check_open()
+        except BaseException:
+            self._committer.release(room)
+            raise
+        stream.submit(digest, checked, warnings, room)
 
-    async def _apply(self, name: RunName, sequence: int, updates: RunUpdates) -> Sequence[Warned]:
+    async def _apply(self, name: RunName, stream: WriterStream, sequence: int, updates: RunUpdates) -> Sequence[Warned]:
         if problem := updates_problem(updates):
             raise BatchInvalid(f"Batch {sequence} is not allowed: {problem}.")
         # Before the commit on purpose: a crash in between applies them once more, which changes nothing.
-        result: list[Any] = []
+        conflicts: Sequence[UpdateConflict] = ()
 
         def change(run: Run) -> Run:
+            nonlocal conflicts
+            stream.check_open()  # what a newer sender applied must not be undone
             _require_active(run)
             applied = apply_updates(run, updates, self._clock.now_us())
-            result[:] = applied.conflicts
+            conflicts = applied.conflicts
             return applied.run
 
-        await self._store.change_run(name.project, name.run_id, change)
-        return [Warned(sequence, conflict.reason, conflict.message) for conflict in result]
+        try:
+            await self._store.change_run(name.project, name.run_id, change)
+        except RunTooLarge as error:
+            return [Warned(sequence, error.reason, f"Nothing beside the points was applied. {error.message}")]
+        warnings = [Warned(sequence, conflict.reason, conflict.message) for conflict in conflicts]
+        if len(warnings) > WARNINGS_PER_BATCH_MAX:
+            left_out = len(warnings) - WARNINGS_PER_BATCH_MAX
+            warnings[WARNINGS_PER_BATCH_MAX:] = [
+                Warned(sequence, "MORE_WARNINGS", f"{left_out:,} more entries of the batch were not applied.")
+            ]
+        return warnings
 
 
 def _deleted(run: Run) -> RunDeleted:

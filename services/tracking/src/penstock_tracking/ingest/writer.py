@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,11 +10,12 @@ from penstock_kit.errors import PenstockError
 from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, MetricLog, WriterHead
 from penstock_tracking.errors import BatchInvalid, DigestConflict, DigestMismatch, SequenceGap
 from penstock_tracking.ingest.codec import CheckedContent, checked_content, digest_of
-from penstock_tracking.ingest.committer import GroupCommitter
+from penstock_tracking.ingest.committer import GroupCommitter, Reservation
 
-__all__ = ["CHAIN_START", "Ack", "Warned", "WriterStream", "chained"]
+__all__ = ["CHAIN_START", "WARNINGS_PER_ACK_MAX", "Ack", "Warned", "WriterStream", "chained"]
 
 CHAIN_START: Final = bytes(32)
+WARNINGS_PER_ACK_MAX: Final = 1_000  # what is more comes with another: an ack stays far below gRPC's usual 4 MiB
 
 
 def chained(chain: bytes, digest: bytes) -> bytes:
@@ -45,9 +46,8 @@ class Ack:
 class WriterStream:
     """Takes the batches of one writer in order and yields acknowledgements.
 
-    Args:
-        head: Where the writer stands in the log, None before its first batch.
-        keys: The keys it defined so far, in the order of their numbers.
+    It exists before it is known where its writer stands, so that a newer sender can end it at any moment; `start` comes
+    before all else.
     """
 
     def __init__(
@@ -57,8 +57,7 @@ class WriterStream:
         writer_key: bytes,
         rank: int,
         epoch: int,
-        head: WriterHead | None,
-        keys: Sequence[str],
+        lease: bool,
         log: MetricLog,
         committer: GroupCommitter,
     ) -> None:
@@ -66,17 +65,18 @@ class WriterStream:
         self.writer_key = writer_key
         self.rank = rank
         self.epoch = epoch
+        self.lease = lease
         self._log = log
         self._committer = committer
-        self._keys_known = len(keys)
-        self._key_names = set(keys)
+        self._keys_known = 0
+        self._key_names: set[str] = set()
         # What was submitted, durable or not.
-        self._sequence = head.sequence if head else 0
-        self._chain = head.chain if head else CHAIN_START
-        self._points = head.durable_points if head else 0
+        self._sequence = 0
+        self._chain = CHAIN_START
+        self._points = 0
         self._digests_in_flight: dict[int, bytes] = {}
         # What is durable.
-        self._durable = Ack(self._sequence, self._chain, self._points)
+        self._durable = Ack(0, CHAIN_START, 0)
         self._warnings: list[Warned] = []
         self._repeats_to_ack = False
         self._input_ended = False
@@ -84,6 +84,19 @@ class WriterStream:
         self._error: Exception | None = None
         self._lost = False
         self._changed = asyncio.Event()
+
+    def start(self, head: WriterHead | None, keys: Sequence[str]) -> None:
+        """Says where the writer stands.
+
+        Args:
+            head: Its last durable batch, None before the first.
+            keys: The keys it defined up to there, in the order of their numbers.
+        """
+        self._keys_known = len(keys)
+        self._key_names = set(keys)
+        if head is not None:
+            self._sequence, self._chain, self._points = head.sequence, head.chain, head.durable_points
+            self._durable = Ack(head.sequence, head.chain, head.durable_points)
 
     @property
     def failed(self) -> bool:
@@ -94,6 +107,11 @@ class WriterStream:
     def ending(self) -> bool:
         """Whether the stream ends with an error: nothing more is taken."""
         return self._error is not None
+
+    def check_open(self) -> None:
+        """Raises the error with which the stream ends, if it does."""
+        if self._error is not None:
+            raise self._error
 
     @property
     def next_sequence(self) -> int:
@@ -129,8 +147,8 @@ class WriterStream:
         self._repeats_to_ack = True
         self._changed.set()
 
-    async def submit(self, digest: bytes, checked: CheckedContent, warnings: Sequence[Warned]) -> None:
-        """Takes the checked next batch. Returns once it is in flight."""
+    def submit(self, digest: bytes, checked: CheckedContent, warnings: Sequence[Warned], room: Reservation) -> None:
+        """Takes the checked next batch, for which there is room in the committer."""
         self._sequence += 1
         self._chain = chained(self._chain, digest)
         self._points += checked.points
@@ -138,7 +156,7 @@ class WriterStream:
         self._key_names.update(checked.new_keys)
         self._digests_in_flight[self._sequence] = digest
         self._warnings.extend(warnings)
-        await self._committer.submit(
+        self._committer.submit(
             self,
             BatchRecord(
                 run_key=self.run_key,
@@ -152,6 +170,7 @@ class WriterStream:
                 rank=self.rank,
                 content=checked.content,
             ),
+            room,
         )
 
     def committed(self, record: BatchRecord, outcome: AppendOutcome) -> None:
@@ -185,7 +204,7 @@ class WriterStream:
         self._closing = closing
         self._changed.set()
 
-    async def acks(self) -> AsyncIterator[Ack]:
+    async def acks(self) -> AsyncGenerator[Ack]:
         """Yields where the writer stands, then each progress. Raises the error with which the stream ends."""
         told = self._durable
         yield told
@@ -198,14 +217,18 @@ class WriterStream:
             if self._durable.sequence > told.sequence or self._repeats_to_ack or closed:
                 told = self._durable
                 self._repeats_to_ack = False
-                yield Ack(told.sequence, told.chain, told.points, self._due_warnings(told.sequence), closed)
+                *others, last = self._due_warnings(told.sequence)
+                for warnings in others:
+                    yield Ack(told.sequence, told.chain, told.points, warnings)
+                yield Ack(told.sequence, told.chain, told.points, last, closed)
             if ended:
                 if self._error is not None:
                     raise self._error
                 return
 
-    def _due_warnings(self, sequence: int) -> tuple[Warned, ...]:
-        due = tuple(warning for warning in self._warnings if warning.sequence <= sequence)
+    def _due_warnings(self, sequence: int) -> list[list[Warned]]:
+        """The warnings up to a batch, an ack's worth in each list, of which there is at least one."""
+        due = [warning for warning in self._warnings if warning.sequence <= sequence]
         if due:
             self._warnings = [warning for warning in self._warnings if warning.sequence > sequence]
-        return due
+        return [due[first : first + WARNINGS_PER_ACK_MAX] for first in range(0, len(due) or 1, WARNINGS_PER_ACK_MAX)]

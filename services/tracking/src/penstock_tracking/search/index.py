@@ -6,9 +6,9 @@ Both feeds skip nothing that was acknowledged, so a search sees every acknowledg
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, ParamSpec, Protocol, TypeVar
+from typing import Final, Protocol
 
 from penstock_kit import paging
 from penstock_kit.paging import PageTokenInvalid
@@ -37,6 +37,7 @@ from penstock_tracking.errors import RunNotFound
 from penstock_tracking.search.fields import METRICS, RUN_SCHEMA, metric_cells, record_cells
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.store import RUNS, run_from_document
+from penstock_tracking.threads import in_thread
 
 __all__ = ["INDEX_BYTES_MAX", "LatestSource", "RunIndex", "RunPage", "RunQuery"]
 
@@ -47,9 +48,6 @@ DEAD_ROWS_MAX: Final = 1_000  # beyond as many as live ones; then the project is
 _LIFECYCLE = Field(ATTRIBUTES, "lifecycle_stage", ColumnType.VALUE)
 _EXPERIMENT = Field(ATTRIBUTES, "experiment", ColumnType.VALUE)
 _DEFAULT_ORDER = (OrderTerm(Field(ATTRIBUTES, "start_time", ColumnType.TIME), descending=True),)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class LatestSource(Protocol):
@@ -182,7 +180,7 @@ class RunIndex:
             self._projects.put(query.project, runs)
         async with runs.lock:
             await self._catch_up(query.project, runs)
-            found = await _in_thread(find, runs.table, expression, order, limit=query.page_size, after=after)
+            found = await in_thread(find, runs.table, expression, order, limit=query.page_size, after=after)
             if runs.table.row_count > 2 * len(runs.table) + DEAD_ROWS_MAX:
                 self._projects.drop(query.project)
             else:
@@ -196,7 +194,7 @@ class RunIndex:
             page = await self._documents.changes(RUNS, project, since=runs.revision)
             changes = page.changes
             if changes:
-                await _in_thread(runs.take, changes)
+                await in_thread(runs.take, changes)
             runs.revision, more = page.revision, page.more
         more = True
         while more:
@@ -211,7 +209,7 @@ class RunIndex:
         for first in range(0, len(stale), LATEST_AT_ONCE):
             run_ids = stale[first : first + LATEST_AT_ONCE]
             read = await asyncio.gather(*(self._read_latest(project, run_id) for run_id in run_ids))
-            await _in_thread(runs.take_latest, list(zip(run_ids, read, strict=True)))
+            await in_thread(runs.take_latest, list(zip(run_ids, read, strict=True)))
 
     async def _read_latest(self, project: str, run_id: str) -> Mapping[str, LatestValue] | None:
         try:
@@ -240,17 +238,3 @@ def _position(query: RunQuery, order: Sequence[OrderTerm]) -> Position | None:
         return Position.from_state(paging.open(query.page_token, query.fingerprint()), len(order))
     except PositionInvalid:
         raise PageTokenInvalid("The page token is not one that this server gave out.") from None
-
-
-async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Does work in a thread. Waits for its end even when cancelled, so that no lock opens under a thread at work."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    return task.result()

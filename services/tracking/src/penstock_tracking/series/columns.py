@@ -2,27 +2,30 @@
 
 Blocks that share their writer's rank and their keys grow one table: rows of a wide `log()` become a matrix, so reading a
 series is a few slices however the run was logged.
+
+Points are taken in one thread at a time and may be read in others meanwhile: what was taken never changes or moves, and the
+count of rows grows last.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from penstock_kit.search import ByteBoundedCache
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import Float64s, Int64s
 from penstock_tracking.series.follower import FollowedBatch, LogFollower
+from penstock_tracking.threads import in_thread
 
 __all__ = ["CACHE_BYTES_MAX", "ColumnReader", "Points", "RunColumns"]
 
 CACHE_BYTES_MAX: Final = 64_000_000
 BYTES_PER_RUN: Final = 4_000
 BYTES_PER_TABLE: Final = 1_000
-BATCHES_PER_TURN: Final = 200  # of the event loop: acks are due meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class _Table:
     def append(self, steps: Int64s, times_us: Int64s, values: Float64s) -> None:
         end = self.rows + len(steps)
         if end > len(self._steps):
-            capacity = max(end, 2 * len(self._steps), 16)
+            capacity = max(end, 2 * len(self._steps))
             self._steps = np.resize(self._steps, capacity)
             self._times = np.resize(self._times, capacity)
             grown = np.empty((capacity, len(self.names)), np.float64)
@@ -71,7 +74,8 @@ class _Table:
 
     def column(self, name: str) -> Points:
         place = self.names.index(name)
-        return Points(self._steps[: self.rows], self._times[: self.rows], self._values[: self.rows, place])
+        rows = self.rows
+        return Points(self._steps[:rows], self._times[:rows], self._values[:rows, place])
 
 
 class RunColumns:
@@ -104,6 +108,11 @@ class RunColumns:
             if table is not None:
                 values = block.values if columns is None else block.values[:, columns]
                 table.append(block.steps, block.times_us, values)
+
+    def take_all(self, batches: Sequence[FollowedBatch]) -> None:
+        """Takes the points of batches."""
+        for batch in batches:
+            self.take(batch)
 
     def _target(self, batch: FollowedBatch, key_ids: tuple[int, ...]) -> tuple[_Table | None, list[int] | None]:
         """The table for a block, and the columns of the block that go there (None: all)."""
@@ -163,12 +172,21 @@ def _in_order(steps: Int64s, times: Int64s) -> bool:
     return bool(np.all(later_step | ((steps[1:] == steps[:-1]) & (times[1:] >= times[:-1]))))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Cached:
     columns: RunColumns
     follower: LogFollower
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    counted_bytes: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self.columns.nbytes
+
+    async def catch_up(self) -> None:
+        async with self.lock:
+            async for piece in self.follower.advance():
+                # Whoever is cancelled here has taken the piece: the follower is past it.
+                await in_thread(self.columns.take_all, piece)
 
 
 class ColumnReader:
@@ -176,8 +194,7 @@ class ColumnReader:
 
     def __init__(self, log: MetricLog) -> None:
         self._log = log
-        self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache: ByteBoundedCache[_Cached] = ByteBoundedCache(CACHE_BYTES_MAX)
 
     async def columns(self, run: Run, keys: Collection[str] | None = None) -> RunColumns:
         """The points of a run.
@@ -188,39 +205,16 @@ class ColumnReader:
         heads = await self._log.heads(run.log_key)
         durable_points = sum(head.durable_points for head in heads)
         if durable_points * 10 > CACHE_BYTES_MAX:  # 8 bytes a value, and its share of step and time
-            return await self._read_apart(run, keys)
-        cached = self._cache.get(run.log_key)
+            apart = _Cached(RunColumns(keys), LogFollower(self._log, run.log_key))
+            await apart.catch_up()
+            return apart.columns
+        name = run.log_key.hex()
+        cached = self._cache.get(name)
         if cached is None:
-            cached = self._cache[run.log_key] = _Cached(RunColumns(), LogFollower(self._log, run.log_key))
-        self._cache.move_to_end(run.log_key)
-        async with cached.lock:
-            async for piece in cached.follower.advance():
-                await _take(cached.columns, piece)
-        self._account(run.log_key)
+            cached = _Cached(RunColumns(), LogFollower(self._log, run.log_key))
+            self._cache.put(name, cached)
+        try:
+            await cached.catch_up()
+        finally:
+            self._cache.put(name, cached)  # weighed anew
         return cached.columns
-
-    async def _read_apart(self, run: Run, keys: Collection[str] | None) -> RunColumns:
-        columns = RunColumns(keys)
-        async for piece in LogFollower(self._log, run.log_key).advance():
-            await _take(columns, piece)
-        return columns
-
-    def _account(self, run_key: bytes) -> None:
-        cached = self._cache.get(run_key)
-        if cached is not None:
-            nbytes = cached.columns.nbytes
-            self._cached_bytes += nbytes - cached.counted_bytes
-            cached.counted_bytes = nbytes
-        while self._cached_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
-            oldest, dropped = next(iter(self._cache.items()))
-            if oldest == run_key or dropped.lock.locked():
-                break
-            del self._cache[oldest]
-            self._cached_bytes -= dropped.counted_bytes
-
-
-async def _take(columns: RunColumns, piece: list[FollowedBatch]) -> None:
-    for index, batch in enumerate(piece):
-        columns.take(batch)
-        if index % BATCHES_PER_TURN == BATCHES_PER_TURN - 1:
-            await asyncio.sleep(0)

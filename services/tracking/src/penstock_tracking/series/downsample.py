@@ -52,18 +52,18 @@ def downsample(points: Points, buckets_max: int) -> Buckets:
     max_steps = points.steps[_first_places(high, maxs, starts, counts)]
     if all_finite:
         finite_counts = counts
-        sums = np.add.reduceat(values, starts)
         zeros = np.zeros(buckets, np.int64)
         nans, positive, negative = zeros, zeros, zeros
     else:
         finite_counts = np.add.reduceat(finite.astype(np.int64), starts)
-        sums = np.add.reduceat(np.where(finite, values, 0.0), starts)
         nans = np.add.reduceat(np.isnan(values).astype(np.int64), starts)
         positive = np.add.reduceat((values == np.inf).astype(np.int64), starts)
         negative = np.add.reduceat((values == -np.inf).astype(np.int64), starts)
     empty = finite_counts == 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        means = np.where(empty, np.nan, sums / np.maximum(finite_counts, 1))
+    # Divided before they are summed: a sum of finite values may be infinite, their mean is not.
+    shares = (values if all_finite else np.where(finite, values, 0.0)) / np.repeat(np.maximum(finite_counts, 1), counts)
+    with np.errstate(over="ignore"):
+        means = np.where(empty, np.nan, np.clip(np.add.reduceat(shares, starts), mins, maxs))
     return Buckets(
         first_steps=points.steps[starts],
         last_steps=points.steps[ends],

@@ -4,16 +4,18 @@ A follower is the one way in which readers see the log: it knows how far it got 
 numbers mean. It starts anywhere and may be thrown away at any time.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from penstock_kit.stores.metric_log import MetricLog, WriterHead
+from penstock_kit.stores.metric_log import BatchRecord, MetricLog, WriterHead
 from penstock_tracking.ingest.codec import DecodedBlock, decode_blocks, parse_content
 from penstock_tracking.ingest.keys import writer_key_table
+from penstock_tracking.threads import in_thread
 
 __all__ = ["FollowedBatch", "LogFollower"]
 
-SCAN_BYTES: int = 4_000_000
+SCAN_BYTES: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,6 @@ class FollowedBatch:
 @dataclass(slots=True)
 class _Writer:
     sequence: int
-    rank: int
     keys: list[str] | None  # None until needed: a follower that starts in the middle reads the table first
 
 
@@ -41,7 +42,7 @@ class LogFollower:
     def __init__(self, log: MetricLog, run_key: bytes, watermarks: Mapping[bytes, int] | None = None) -> None:
         self._log = log
         self._run_key = run_key
-        self._writers = {key: _Writer(sequence, 0, None) for key, sequence in (watermarks or {}).items()}
+        self._writers = {key: _Writer(sequence, None) for key, sequence in (watermarks or {}).items()}
 
     @property
     def watermarks(self) -> dict[bytes, int]:
@@ -67,34 +68,44 @@ class LogFollower:
                 yield piece
 
     async def read(self, head: WriterHead, *, bytes_max: int, upto: int | None = None) -> list[FollowedBatch]:
-        """Returns the next batches of a writer, and moves on past them.
+        """Returns the next batches of a writer, and moves on past them. Cancelled, it has not moved.
 
         Args:
+            bytes_max: At most this much content, unless a single batch has more.
             upto: Not beyond this sequence.
         """
-        writer = self._writers.setdefault(head.writer_key, _Writer(0, head.rank, []))
-        writer.rank = head.rank
+        writer = self._writers.setdefault(head.writer_key, _Writer(0, []))
         if writer.keys is None:
-            writer.keys = await writer_key_table(self._log, self._run_key, head.writer_key)
+            writer.keys = await writer_key_table(self._log, self._run_key, head.writer_key, upto=writer.sequence)
         records = await self._log.scan(self._run_key, head.writer_key, after=writer.sequence, bytes_max=bytes_max)
-        batches: list[FollowedBatch] = []
-        for record in records:
-            if upto is not None and record.sequence > upto:
-                break
-            message = parse_content(record.content)
-            for definition in message.new_keys:
-                # A table read ahead already holds keys of batches that come only now.
-                if definition.id >= len(writer.keys):
-                    writer.keys.append(definition.key)
-            batches.append(
-                FollowedBatch(
-                    head.writer_key,
-                    record.rank,
-                    record.sequence,
-                    writer.keys,
-                    decode_blocks(message),
-                    len(record.content),
-                )
-            )
-            writer.sequence = record.sequence
+        batches = await in_thread(_decoded, _first_of(records, bytes_max, upto), writer.keys)
+        if batches:
+            writer.sequence = batches[-1].sequence
         return batches
+
+
+def _first_of(records: Sequence[BatchRecord], bytes_max: int, upto: int | None) -> list[BatchRecord]:
+    first: list[BatchRecord] = []
+    size = 0
+    for record in records:
+        size += len(record.content)
+        if (upto is not None and record.sequence > upto) or (first and size > bytes_max):
+            break
+        first.append(record)
+    return first
+
+
+def _decoded(records: Sequence[BatchRecord], keys: list[str]) -> list[FollowedBatch]:
+    batches: list[FollowedBatch] = []
+    for record in records:
+        message = parse_content(record.content)
+        for definition in message.new_keys:
+            # After a read that was cancelled the table holds them already.
+            if definition.id >= len(keys):
+                keys.append(definition.key)
+        batches.append(
+            FollowedBatch(
+                record.writer_key, record.rank, record.sequence, keys, decode_blocks(message), len(record.content)
+            )
+        )
+    return batches

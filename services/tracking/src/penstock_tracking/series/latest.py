@@ -1,22 +1,26 @@
 """The latest value of every metric of a run: the maximum of (step, time, value), NaN counting as 0.
 
-The maximum is commutative, so batches may be taken in any order and by any replica. What was worked out is kept in memory,
+The maximum is commutative, so batches may be taken in any order and by any replica; of values that are equal by that rule,
+such as 0.0, -0.0 and NaN, the one with the greatest bits counts. What was worked out is kept in memory,
 bounded, and in the document store as a snapshot with watermarks; either may be lost and is rebuilt from the log.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from penstock_kit.search import ByteBoundedCache
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import DecodedBlock, Float64s, Int64s
 from penstock_tracking.series.follower import FollowedBatch, LogFollower
 from penstock_tracking.store import TrackingStore
+from penstock_tracking.threads import in_thread
 
 __all__ = ["CACHE_BYTES_MAX", "LatestReader", "LatestTable", "LatestValue"]
 
@@ -96,9 +100,7 @@ class LatestTable:
         step, time_us, value = _block_latest(block)
         counts = columns["count"][places]
         steps, times, values = columns["step"][places], columns["time"][places], columns["value"][places]
-        later = (step > steps) | (
-            (step == steps) & ((time_us > times) | ((time_us == times) & (_nan_as_0(value) > _nan_as_0(values))))
-        )
+        later = (step > steps) | ((step == steps) & ((time_us > times) | ((time_us == times) & _above(value, values))))
         newer = later | (counts == 0)
         replaced = places[newer]
         columns["step"][replaced] = step
@@ -107,6 +109,12 @@ class LatestTable:
         columns["min"][places] = np.fmin(columns["min"][places], np.fmin.reduce(block.values, axis=0))
         columns["max"][places] = np.fmax(columns["max"][places], np.fmax.reduce(block.values, axis=0))
         columns["count"][places] = counts + len(block.steps)
+
+    def take_all(self, batches: Sequence[FollowedBatch]) -> None:
+        """Takes the points of batches."""
+        for batch in batches:
+            for block in batch.blocks:
+                self.take(batch.keys, block)
 
     def value(self, name: str) -> LatestValue | None:
         """The latest value of a metric, or None."""
@@ -124,10 +132,10 @@ class LatestTable:
             int(c["count"][place]),
         )
 
-    def items(self, prefix: str = "") -> Iterable[tuple[str, LatestValue]]:
-        """Names and latest values in the order of the names."""
-        for name in sorted(name for name in self.names if name.startswith(prefix)):
-            yield name, self._at(self._index[name])
+    def select(self, keys: Collection[str] = (), prefix: str = "") -> list[tuple[str, LatestValue]]:
+        """Names and latest values of the metrics `keys` (empty: of all) that start with `prefix`, in order of names."""
+        names = [key for key in sorted(set(keys) or self.names) if key in self._index and key.startswith(prefix)]
+        return [(name, self._at(self._index[name])) for name in names]
 
     def packed(self) -> dict[str, Any]:
         """The table as plain values for a document."""
@@ -149,6 +157,16 @@ def _nan_as_0(values: Float64s) -> Float64s:
     return np.where(np.isnan(values), 0.0, values)
 
 
+def _above(a: Float64s, b: Float64s) -> npt.NDArray[np.bool_]:
+    """Where a value of the same step and time is the later one."""
+    ranked_a, ranked_b = _nan_as_0(a), _nan_as_0(b)
+    return (ranked_a > ranked_b) | ((ranked_a == ranked_b) & (_bits(a) > _bits(b)))
+
+
+def _bits(values: Float64s) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(values).view(np.uint64)
+
+
 def _block_latest(block: DecodedBlock) -> tuple[int, int, Float64s]:
     """Step and time of the latest row of a block, and the value of each of its columns there."""
     if len(block.steps) == 1:
@@ -161,7 +179,8 @@ def _block_latest(block: DecodedBlock) -> tuple[int, int, Float64s]:
     if len(rows) == 1:
         return int(step), int(time_us), block.values[rows[0]]
     candidates = block.values[rows]
-    best = np.argmax(_nan_as_0(candidates), axis=0)
+    ranked = _nan_as_0(candidates)
+    best = np.argmax(np.where(ranked == ranked.max(axis=0), _bits(candidates), 0), axis=0)
     return int(step), int(time_us), candidates[best, np.arange(candidates.shape[1])]
 
 
@@ -169,8 +188,13 @@ def _block_latest(block: DecodedBlock) -> tuple[int, int, Float64s]:
 class _Cached:
     table: LatestTable
     follower: LogFollower
-    lock: asyncio.Lock
+    loaded: bool = False
     unsaved_bytes: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def nbytes(self) -> int:
+        return BYTES_PER_RUN + len(self.table) * BYTES_PER_KEY
 
 
 class LatestReader:
@@ -179,51 +203,51 @@ class LatestReader:
     def __init__(self, log: MetricLog, store: TrackingStore) -> None:
         self._log = log
         self._store = store
-        self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache: ByteBoundedCache[_Cached] = ByteBoundedCache(CACHE_BYTES_MAX)
 
-    async def table(self, run: Run) -> LatestTable:
-        """The latest values of a run. The table is shared: read it before the next await."""
-        cached = self._cache.get(run.log_key)
-        if cached is None:
-            cached = self._cache[run.log_key] = _Cached(
-                LatestTable(), LogFollower(self._log, run.log_key), asyncio.Lock()
-            )
-            self._account(run.log_key, BYTES_PER_RUN)
-            async with cached.lock:
-                await self._load(run, cached)
-        self._cache.move_to_end(run.log_key)
-        async with cached.lock:
-            keys_before = len(cached.table)
-            async for piece in cached.follower.advance():
-                await _take(cached.table, piece)
-                cached.unsaved_bytes += sum(batch.content_bytes for batch in piece)
-            if cached.unsaved_bytes > SNAPSHOT_AFTER_BYTES:
-                await self._save(run, cached)
-        self._account(run.log_key, (len(cached.table) - keys_before) * BYTES_PER_KEY)
-        return cached.table
+    async def of_run(self, run: Run, keys: Collection[str] = (), prefix: str = "") -> list[tuple[str, LatestValue]]:
+        """Names and latest values of the metrics `keys` (empty: of all) that start with `prefix`, in order of names."""
+        async with self._caught_up(run) as table:
+            return await in_thread(table.select, keys, prefix)
+
+    async def names(self, run: Run, prefix: str = "") -> list[str]:
+        """The metrics of a run that start with `prefix`, in no order."""
+        async with self._caught_up(run) as table:
+            return [name for name in table.names if name.startswith(prefix)]
 
     async def latest(self, project: str, run_id: str) -> Mapping[str, LatestValue]:
         """The latest value of every metric of a run, by key. Raises `RunNotFound`."""
         stored = await self._store.run(project, run_id)
-        return dict((await self.table(stored.value)).items())
+        return dict(await self.of_run(stored.value))
 
-    async def of_run(self, run: Run, keys: Sequence[str] = (), prefix: str = "") -> list[tuple[str, LatestValue]]:
-        """Names and latest values of the metrics `keys` (empty: of all) that start with `prefix`, in order of names."""
-        table = await self.table(run)
-        if not keys:
-            return list(table.items(prefix))
-        found = ((key, table.value(key)) for key in sorted(set(keys)) if key.startswith(prefix))
-        return [(key, value) for key, value in found if value is not None]
+    @asynccontextmanager
+    async def _caught_up(self, run: Run) -> AsyncGenerator[LatestTable]:
+        """The table of a run, which stands still meanwhile."""
+        name = run.log_key.hex()
+        cached = self._cache.get(name)
+        if cached is None:
+            cached = _Cached(LatestTable(), LogFollower(self._log, run.log_key))
+            self._cache.put(name, cached)
+        try:
+            async with cached.lock:
+                if not cached.loaded:
+                    await self._load(run, cached)
+                async for piece in cached.follower.advance():
+                    # Whoever is cancelled here has taken the piece: the follower is past it.
+                    cached.unsaved_bytes += sum(batch.content_bytes for batch in piece)
+                    await in_thread(cached.table.take_all, piece)
+                if cached.unsaved_bytes > SNAPSHOT_AFTER_BYTES:
+                    await self._save(run, cached)
+                yield cached.table
+        finally:
+            self._cache.put(name, cached)  # weighed anew
 
     async def _load(self, run: Run, cached: _Cached) -> None:
         snapshot = await self._store.latest_snapshot(run.project, run.run_id)
-        if snapshot is None or snapshot.body["log_key"] != run.log_key:
-            return
-        cached.table = LatestTable.unpacked(snapshot.body["table"])
-        watermarks = dict(snapshot.body["watermarks"])
-        cached.follower = LogFollower(self._log, run.log_key, watermarks)
-        self._account(run.log_key, len(cached.table) * BYTES_PER_KEY)
+        if snapshot is not None and snapshot.body["log_key"] == run.log_key:
+            cached.table = LatestTable.unpacked(snapshot.body["table"])
+            cached.follower = LogFollower(self._log, run.log_key, dict(snapshot.body["watermarks"]))
+        cached.loaded = True
 
     async def _save(self, run: Run, cached: _Cached) -> None:
         cached.unsaved_bytes = 0
@@ -233,23 +257,3 @@ class LatestReader:
         body = {"log_key": run.log_key, "watermarks": watermarks, "table": cached.table.packed()}
         kept = await self._store.latest_snapshot(run.project, run.run_id)
         await self._store.keep_latest_snapshot(run.project, run.run_id, body, kept.version if kept else 0)
-
-    def _account(self, run_key: bytes, bytes_added: int) -> None:
-        self._cached_bytes += bytes_added
-        while self._cached_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
-            oldest, cached = next(iter(self._cache.items()))
-            if oldest == run_key or cached.lock.locked():
-                break
-            del self._cache[oldest]
-            self._cached_bytes -= BYTES_PER_RUN + len(cached.table) * BYTES_PER_KEY
-
-
-BATCHES_PER_TURN: Final = 200  # of the event loop: acks of other streams are due meanwhile
-
-
-async def _take(table: LatestTable, piece: Sequence[FollowedBatch]) -> None:
-    for index, batch in enumerate(piece):
-        for block in batch.blocks:
-            table.take(batch.keys, block)
-        if index % BATCHES_PER_TURN == BATCHES_PER_TURN - 1:
-            await asyncio.sleep(0)

@@ -1,17 +1,19 @@
 """The live tail of a run: every durable point once, in the order of its writer, from a cursor on.
 
-A round is a range of batches of one writer. The cursor names the rounds that are done and, within the one that is under way,
-how many of its events were sent: so a reader that comes back after any event misses none and sees none twice, on any replica.
+A round is a range of batches of one writer, told metric by metric. The cursor names the rounds that are done and, within the
+one that is under way, the last metric told: so a reader that comes back after any event misses none and sees none twice, on
+any replica.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Final
+import base64
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, Final
 
-from penstock_kit import paging
-from penstock_kit.paging import PageTokenInvalid
+import msgpack
+
 from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import MetricLog, WriterHead
 from penstock_tracking.domain import Run
@@ -20,6 +22,7 @@ from penstock_tracking.ingest.committer import run_topic
 from penstock_tracking.series.columns import Points, RunColumns
 from penstock_tracking.series.follower import LogFollower
 from penstock_tracking.store import Stored, TrackingStore
+from penstock_tracking.threads import in_thread
 
 __all__ = ["HEARTBEAT_INTERVAL_S", "Beat", "NewPoints", "RunChanged", "RunWatch"]
 
@@ -53,29 +56,78 @@ class Beat:
     cursor: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Round:
+    writer_key: bytes
+    last: int  # sequence
+    told: str  # the metric that was told last; they come in order
+
+
 class _Cursor:
-    """`done`: writer → last sequence of finished rounds. `round`: writer, last sequence and events sent of the one under
-    way, None between rounds."""
+    """Where a watch stands: `done` is writer → last sequence of finished rounds, `round` the one under way, if any.
 
-    done: dict[bytes, int] = field(default_factory=dict)
-    round: tuple[bytes, int, int] | None = None
+    As text it is two parts, since the first stays the same for all events of a round.
+    """
 
-    def sealed(self, run: Run) -> str:
-        return paging.seal(
-            f"watch {run.log_key.hex()}",
-            [[[key, sequence] for key, sequence in self.done.items()], list(self.round) if self.round else None],
+    def __init__(self, run: Run, done: dict[bytes, int], under_way: _Round | None = None) -> None:
+        self._run_key = run.log_key
+        self._done = done
+        self._done_text: str | None = None
+        self.round = under_way
+
+    def done(self, writer_key: bytes) -> int:
+        """The last sequence of the finished rounds of a writer."""
+        return self._done.get(writer_key, 0)
+
+    @property
+    def watermarks(self) -> dict[bytes, int]:
+        """Every writer's."""
+        return dict(self._done)
+
+    def finish(self, writer_key: bytes, last: int) -> None:
+        """Takes note that a round is done."""
+        self._done[writer_key] = last
+        self._done_text = None
+        self.round = None
+
+    def sealed(self) -> str:
+        """The cursor as text."""
+        if self._done_text is None:
+            self._done_text = _packed([self._run_key, list(self._done), list(self._done.values())])
+        under_way = self.round
+        return self._done_text + (
+            "." + _packed([under_way.writer_key, under_way.last, under_way.told]) if under_way is not None else ""
         )
 
     @classmethod
     def opened(cls, text: str, run: Run) -> "_Cursor":
+        """Reads a cursor of a run. Raises `CursorInvalid`."""
         if not text:
-            return cls()
+            return cls(run, {})
+        first, _, second = text.partition(".")
         try:
-            done, under_way = paging.open(text, f"watch {run.log_key.hex()}")
-            return cls({bytes(key): int(sequence) for key, sequence in done}, tuple(under_way) if under_way else None)
-        except (PageTokenInvalid, TypeError, ValueError):
-            raise CursorInvalid("The cursor is not one of this run: start without one.") from None
+            run_key, keys, sequences = _unpacked(first)
+            under_way = _Round(*_unpacked(second)) if second else None
+            done = dict(zip(keys, sequences, strict=True))
+        except (TypeError, ValueError, msgpack.UnpackException):
+            raise CursorInvalid("The cursor is damaged: send it as it was received.") from None
+        if run_key != run.log_key:
+            raise CursorInvalid("The cursor is of another run: start without one.")
+        positions = [*done.items(), *([(under_way.writer_key, under_way.last)] if under_way else [])]
+        if not all(isinstance(k, bytes) and type(n) is int and 0 < n < 2**63 for k, n in positions) or (
+            under_way is not None and not isinstance(under_way.told, str)
+        ):
+            raise CursorInvalid("The cursor is damaged: send it as it was received.")
+        return cls(run, done, under_way)
+
+
+def _packed(state: list[Any]) -> str:
+    packed: Any = msgpack.packb(state)
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def _unpacked(text: str) -> Any:
+    return msgpack.unpackb(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
 
 
 class RunWatch:
@@ -112,13 +164,14 @@ class RunWatch:
         self._keys = frozenset(keys) or None
         self._skip_present = from_now and not cursor
 
-    async def events(self) -> AsyncIterator[RunChanged | NewPoints | Beat]:
+    async def events(self) -> AsyncGenerator[RunChanged | NewPoints | Beat]:
         """Yields the run's record, then what happens. Ends when the run is over and all its points are told."""
         run = self._run.value
         if self._skip_present:
-            self._cursor.done = {head.writer_key: head.sequence for head in await self._log.heads(run.log_key)}
-        yield RunChanged(self._run, self._cursor.sealed(run))
-        follower = LogFollower(self._log, run.log_key, dict(self._cursor.done))
+            heads = await self._log.heads(run.log_key)
+            self._cursor = _Cursor(run, {head.writer_key: head.sequence for head in heads})
+        yield RunChanged(self._run, self._cursor.sealed())
+        follower = LogFollower(self._log, run.log_key, self._cursor.watermarks)
         loop = asyncio.get_running_loop()
         last_told_s = loop.time()
         async with self._hot.listen(run_topic(run.log_key)) as bell:
@@ -130,20 +183,21 @@ class RunWatch:
                     # The record is read before the points: a run that is over here had all its points durable by now.
                     stored = await self._store.run(run.project, run.run_id)
                     for head in self._under_way_first(await follower.behind()):
-                        async for event in self._tell(follower, head):
-                            last_told_s = loop.time()
-                            yield event
+                        async with aclosing(self._tell(follower, head)) as told:
+                            async for event in told:
+                                last_told_s = loop.time()
+                                yield event
                     if stored.version != self._run.version:
                         self._run = stored
                         last_told_s = loop.time()
-                        yield RunChanged(stored, self._cursor.sealed(run))
+                        yield RunChanged(stored, self._cursor.sealed())
                     if stored.value.over or not stored.value.active:
                         return
                     if self._stopping.is_set():
                         raise ServerStopping("The server is stopping: go on from the cursor.")
                     if loop.time() - last_told_s >= HEARTBEAT_INTERVAL_S:
                         last_told_s = loop.time()
-                        yield Beat(self._cursor.sealed(run))
+                        yield Beat(self._cursor.sealed())
                     await asyncio.wait({ring}, timeout=POLL_INTERVAL_S)
             finally:
                 ring.cancel()
@@ -152,29 +206,23 @@ class RunWatch:
 
     def _under_way_first(self, heads: list[WriterHead]) -> list[WriterHead]:
         """The writer whose round was cut short comes first: the cursor has room for one."""
-        under_way = self._cursor.round[0] if self._cursor.round else None
+        under_way = self._cursor.round.writer_key if self._cursor.round else None
         return sorted(heads, key=lambda head: head.writer_key != under_way)
 
-    async def _tell(self, follower: LogFollower, head: WriterHead) -> AsyncIterator[NewPoints]:
-        run = self._run.value
+    async def _tell(self, follower: LogFollower, head: WriterHead) -> AsyncGenerator[NewPoints]:
         cursor = self._cursor
-        while cursor.done.get(head.writer_key, 0) < head.sequence:
-            upto: int | None = None
-            sent = 0
-            if cursor.round is not None and cursor.round[0] == head.writer_key:
-                # Resuming within a round: the same batches again, less the events that were sent.
-                _, upto, sent = cursor.round
-            batches = await follower.read(head, bytes_max=ROUND_BYTES, upto=upto)
+        while cursor.done(head.writer_key) < head.sequence:
+            # Resuming within a round: the same batches again, less the metrics that were told.
+            under_way = cursor.round if cursor.round and cursor.round.writer_key == head.writer_key else None
+            batches = await follower.read(head, bytes_max=ROUND_BYTES, upto=under_way.last if under_way else None)
             if not batches:
                 return
             columns = RunColumns(self._keys)
-            for batch in batches:
-                columns.take(batch)
+            await in_thread(columns.take_all, batches)
             last = batches[-1].sequence
-            for index, key in enumerate(columns.keys):
-                if index < sent:
+            for key in columns.keys:
+                if under_way is not None and key <= under_way.told:
                     continue
-                cursor.round = (head.writer_key, last, index + 1)
-                yield NewPoints(key, head.rank, columns.points(key), cursor.sealed(run))
-            cursor.done[head.writer_key] = last
-            cursor.round = None
+                cursor.round = _Round(head.writer_key, last, key)
+                yield NewPoints(key, head.rank, columns.points(key), cursor.sealed())
+            cursor.finish(head.writer_key, last)
