@@ -202,14 +202,15 @@ class TrackingServiceServicer:
     def CreateRun(self, request, context):
         """Creates a run. Safe to repeat: an existing run with the same id and creator is returned unchanged.
         Errors: NOT_FOUND (EXPERIMENT_NOT_FOUND), ALREADY_EXISTS (RUN_EXISTS) when somebody else made it, FAILED_PRECONDITION
-        (EXPERIMENT_DELETED).
+        (EXPERIMENT_DELETED), RESOURCE_EXHAUSTED (TOO_MANY_ENTRIES, RUN_TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """Returns one run with params, tags, summary and latest values, deleted or not. Errors: NOT_FOUND (RUN_NOT_FOUND).
+        """Returns one run with params, tags, summary and latest values, deleted or not. Errors: NOT_FOUND (RUN_NOT_FOUND),
+        RESOURCE_EXHAUSTED (TOO_MANY_METRICS) when latest values of more than 100,000 metrics were asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,7 +265,7 @@ class TrackingServiceServicer:
         """Logs params, tags and points in one call, without a stream: validated whole before anything is written, so a refusal
         writes nothing; keyed by its content digest, so a repeat changes nothing and completes what a crash cut short.
         Errors: NOT_FOUND, INVALID_ARGUMENT (BATCH_INVALID), FAILED_PRECONDITION (PARAM_CONFLICT, RUN_DELETED), RESOURCE_EXHAUSTED
-        (TOO_MANY_PARAMS, TOO_MANY_TAGS).
+        (TOO_MANY_ENTRIES, metadata `limit`; RUN_TOO_LARGE; STORAGE_FULL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -272,7 +273,7 @@ class TrackingServiceServicer:
 
     def ChangeParam(self, request, context):
         """Changes a param that was written before. The former value stays in its history. Errors: NOT_FOUND (RUN_NOT_FOUND,
-        PARAM_NOT_FOUND), FAILED_PRECONDITION (RUN_DELETED).
+        PARAM_NOT_FOUND), FAILED_PRECONDITION (RUN_DELETED), RESOURCE_EXHAUSTED (RUN_TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -286,7 +287,8 @@ class TrackingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetLatestMetrics(self, request, context):
-        """Returns the latest value of metrics of one run. Sees every acknowledged write. Errors: NOT_FOUND.
+        """Returns the latest value of metrics of one run. Sees every acknowledged write. Errors: NOT_FOUND, RESOURCE_EXHAUSTED
+        (TOO_MANY_METRICS) when that would be more than 100,000.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -294,7 +296,9 @@ class TrackingServiceServicer:
 
     def GetMetricSeries(self, request, context):
         """Returns series for a chart: many runs × many keys, within a range, reduced to `max_points` buckets with minimum and maximum
-        kept. A series without points is left out. Errors: NOT_FOUND, INVALID_ARGUMENT (TOO_MANY_SERIES).
+        kept. A series without points is left out. An answer holds at most 400,000 points or buckets: where runs × keys × ranks ×
+        `max_points` is more, every series is reduced to 400,000 / (runs × keys × ranks) buckets, which is 20 or more.
+        Errors: NOT_FOUND, INVALID_ARGUMENT (TOO_MANY_SERIES).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
