@@ -1,7 +1,7 @@
 """A tracking server in a test, and a sender that speaks to it message by message."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from penstock_kit.access import Role
 from penstock_kit.clock import SystemClock
 from penstock_kit.ids import random_id
 from penstock_kit.stores.embedded.hot import InProcessHotStore
+from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.app import build, open_stores
 from penstock_tracking.settings import TrackingSettings
 
@@ -171,14 +172,19 @@ class Tracking:
 
 
 @asynccontextmanager
-async def serving_tracking(folder: Path) -> AsyncIterator[Tracking]:
-    """Runs a tracking service over stores in a folder; `users/ada` administers the project `default`."""
+async def serving_tracking(
+    folder: Path, *, metric_log: Callable[[MetricLog], MetricLog] = lambda log: log
+) -> AsyncIterator[Tracking]:
+    """Runs a tracking service over stores in a folder; `users/ada` administers the project `default`.
+
+    `metric_log` may put something in front of the metric log, to fail or to hold calls.
+    """
     clock = SystemClock()
-    documents, metric_log = await open_stores(folder)
+    documents, log = await open_stores(folder)
     application = build(
         TrackingSettings(data_dir=folder, auth_address="", service_credential_file=folder / "none"),
         documents=documents,
-        metric_log=metric_log,
+        metric_log=metric_log(log),
         hot=InProcessHotStore(clock),
         clock=clock,
     )
