@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock.config import Connection
-from penstock.errors import NotFound, PenstockError, PermissionDenied
+from penstock.errors import NotFound, PenstockError, PermissionDenied, SpoolCorrupt
 from penstock.sender.exchange import HEARTBEAT_INTERVAL_S, CaughtUp, Exchange, Progress
 from penstock.sender.link import Link
 from penstock.sender.outcome import Ending, Outcome, is_final
@@ -169,6 +169,13 @@ class Sending:
         source = self._source
         last = source.last_cut
         end = source.finish or {}
+        logged = int(end.get("points", last.points_total))
+        if self._progress.points != logged and not source.damage_messages():
+            # Never seen, and never to be passed over: a spool is deleted on the strength of what comes below.
+            raise SpoolCorrupt(
+                f"{logged:,} points were logged and {self._progress.points:,} are durable, though the spool is whole. "
+                f"It is kept in {source.folder}; please report this."
+            )
         vanished = source.finish is None
         state = "CRASHED" if vanished else str(end["state"])
         failure = _VANISHED if vanished else str(end["failure"])
@@ -180,7 +187,7 @@ class Sending:
         receipt = ReceiptData(
             run=source.meta.run_name,
             state=state,
-            points_logged=int(end.get("points", last.points_total)),
+            points_logged=logged,
             points_durable=self._progress.points,
             dropped=int(end.get("dropped", 0)),
             digest=last.chain.hex(),
