@@ -405,6 +405,7 @@ class TrackingService:
 
         stored = await self._store.change_run(name.project, name.run_id, change)
         if checked is None:
+            await ring_run(self._hot, stored.value.log_key)
             return False
         digest = await in_thread(digest_of, checked.content)
         record = BatchRecord(
