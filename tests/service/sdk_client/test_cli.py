@@ -18,7 +18,7 @@ from support.installation import Installation
 from typer.testing import CliRunner
 
 from penstock import config
-from penstock.api.tracking.v1 import run_pb2, tracking_service_pb2
+from penstock.api.tracking.v1 import experiment_pb2, run_pb2, tracking_service_pb2
 from penstock.cli.main import build
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -212,7 +212,40 @@ def test_a_run_is_shown_by_name_id_and_beginning_of_the_id(project: Any) -> None
     assert "give more" in several.stderr
     assert run("run", "show", "dddd", "-p", project.id).exit_code == 3
     assert run("run", "show", "0" * 32, "-p", project.id).exit_code == 3
-    assert run("run", "show", "xyz", "-p", project.id).exit_code == 2
+    assert run("run", "show", "xyz", "-p", project.id).exit_code == 3
+
+
+def test_a_run_is_shown_by_what_is_printed_when_it_starts(project: Any, server: Installation) -> None:
+    # A name with a slash, with quotes, and one that could be an id.
+    for title in ("mlp/seed-1", "it's", "beef"):
+        name = project.new_run(display_name=title)
+        for way in ([title, "-p", project.id], [f"{server.connection.http}/{name}"]):
+            assert json.loads(run("run", "show", *way, "--json").stdout)["name"] == name
+    project.new_run(display_name="beef")
+    several = run("run", "show", "beef", "-p", project.id)
+    assert several.exit_code == 2
+    assert "several" in several.stderr.lower()
+    unknown = run("run", "show", "cow", "-p", project.id)
+    assert unknown.exit_code == 3
+    assert "'cow'" in unknown.stderr
+
+
+def test_runs_tell_their_experiment_by_its_name(project: Any) -> None:
+    for title in ("sweep", "baseline"):
+        response = project.client.tracking.CreateExperiment(
+            tracking_service_pb2.CreateExperimentRequest(
+                parent=f"projects/{project.id}", experiment=experiment_pb2.Experiment(display_name=title)
+            )
+        )
+        name = project.new_run(display_name=f"of {title}", experiment=response.experiment.name)
+        assert title in run("run", "show", name).stdout
+    table = run("run", "list", "-p", project.id).stdout
+    assert "sweep" in table
+    assert "baseline" in table
+    chosen = lines(run("run", "list", "-p", project.id, "--experiment", "sweep", "--json").stdout)
+    assert [found["display_name"] for found in chosen] == ["of sweep"]
+    for title in ("nothing", ""):
+        assert run("run", "list", "-p", project.id, "--experiment", title).exit_code == 3
 
 
 def test_a_run_is_followed_to_its_end(project: Any) -> None:

@@ -160,6 +160,7 @@ def test_history_is_complete_and_bit_exact(project) -> None:
     assert struct.pack("<6d", *table["value"].to_pylist()) == struct.pack("<6d", *strange)
     frame = project.client.history(name, keys=["long"], first_step=10).to_pandas()
     assert frame["value"].tolist() == [float(index) for index in range(10, 70_000)]
+    assert project.client.history(name, keys="strange").to_arrow().num_rows == len(strange)
     assert project.client.history(name, keys=["gone"]).to_arrow().num_rows == 0
     assert project.client.history(name, by_rank=True).to_polars().columns == ["key", "rank", "step", "time", "value"]
 

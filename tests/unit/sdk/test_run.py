@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ def content_of(run: Run) -> Any:
     assert folder is not None
     (content,) = decoded(batches_of(folder))
     return content
+
+
+def test_whole_numbers_may_be_keys() -> None:
+    # A table of labels, as transformers have it in their configuration.
+    with offline(config={"id2label": {0: "cat", 1: "dog"}}) as run:
+        run.log({"recall": {0: 0.5, 1: 0.25}})
+        assert dict(run.config) == {"id2label/0": "cat", "id2label/1": "dog"}
+    assert {point[0] for point in spool_points(run.spool_folder)} == {"recall/0", "recall/1"}
+
+
+def test_a_run_in_a_pickle_says_how_to_join_it() -> None:
+    with offline() as run, pytest.raises(TypeError, match=f'penstock.init\\(id="{run.id}"'):
+        pickle.dumps(run)
 
 
 def test_an_offline_run_keeps_everything(home: Path) -> None:
@@ -168,7 +182,7 @@ def test_ctrl_c_in_the_block_kills_the_run(home: Path) -> None:
         ({"fork": ("a" * 32, 1.5)}, InvalidType, "step"),
         ({"fork": ("x", 1)}, InvalidInput, "fork"),
         ({"config": [1]}, InvalidType, "config"),
-        ({"config": {1: 2}}, InvalidType, "param"),
+        ({"config": {1.5: 2}}, InvalidType, "param"),
         ({"config": {"a": "x" * 8001}}, InvalidInput, "'a'"),
         ({"tags": "baseline"}, InvalidType, "tags"),
         ({"strict": "yes"}, InvalidType, "strict"),

@@ -35,16 +35,19 @@ LIST_LIMIT = 20
 """Runs that `run list` shows unless told otherwise."""
 ID_CHARS_MIN = 4
 """Fewest characters of an id that stand for a run."""
-LIST_COLUMNS = ("display_name", "state", "start_time", "end_time")
+LIST_COLUMNS = ("display_name", "experiment", "state", "start_time", "end_time")
 """Columns that `run list` shows unless told otherwise."""
 STATE_STYLES = {"RUNNING": "cyan", "FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "CRASHED": "red"}
 
 _ID_START = re.compile(r"[0-9a-f]+\Z")
+_PAGE = re.compile(r"https?://[^/]+/(projects/[^/?#]+/runs/[0-9a-f]{32})(?:[/?#].*)?\Z")
 
 RunArgument = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="projects/PROJECT/runs/ID, or the id, or its beginning if no other run's begins so."
+        metavar="RUN",
+        help="projects/PROJECT/runs/ID, the address of its page, the id or its beginning, or the name, "
+        "if no other run's is the same.",
     ),
 ]
 ProjectOption = Annotated[
@@ -56,6 +59,9 @@ ProjectOption = Annotated[
 @app.command("list")
 def list_runs(
     project: ProjectOption = "default",
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Only runs of the experiment of this name.")
+    ] = None,
     filter: Annotated[str, typer.Option("--filter", "-f", help="Which runs: a search expression.")] = "",
     order_by: Annotated[str, typer.Option("--order-by", help="The order, such as 'metrics.loss asc'.")] = "",
     columns: Annotated[
@@ -83,7 +89,15 @@ def list_runs(
     # With --json, everything unless columns are named; for people, what fits a terminal.
     asked = wanted or ([] if json else list(LIST_COLUMNS))
     with Client() as client:
-        found = client.runs(project, filter=filter, order_by=order_by, columns=asked, show_deleted=deleted, limit=limit)
+        found = client.runs(
+            project,
+            filter=filter,
+            order_by=order_by,
+            columns=asked,
+            experiments=[_experiment(client, project, experiment)] if experiment is not None else [],
+            show_deleted=deleted,
+            limit=limit,
+        )
         if json:
             for run in found:
                 record = run_record(run)
@@ -92,14 +106,15 @@ def list_runs(
                 print_json(_only(record, wanted) if wanted else record)
             return
         records = [run_record(run) for run in found]
+        titles = _experiment_titles(client, project, {record["experiment"] for record in records} if not wanted else ())
     if not records:
-        if filter:
-            hint(f"No run of {project} matches. Without --filter, all are listed.")
+        if filter or experiment is not None:
+            hint(f"No run of {project} matches. Without --filter and --experiment, all are listed.")
         else:
             hint(f'No run in {project} yet. Log one: penstock.init(project="{project.removeprefix("projects/")}").')
         return
     if not wanted:
-        _print_runs(records)
+        _print_runs(records, titles)
     else:
         from penstock.client.records import selected
 
@@ -123,16 +138,18 @@ def show(run: RunArgument, project: ProjectOption = "default", json: JsonOption 
       penstock run show projects/digits/runs/3f2a61c09b5d4e7f8a9b0c1d2e3f4a5b --json
     """
     from penstock.client import Client
+    from penstock.client.names import project_of
     from penstock.client.records import latest_record, run_record
 
     with Client() as client:
         found = client.run(_run_name(client, run, project))
         record = run_record(found)
         metrics = [latest_record(metric) for metric in found.latest_metrics]
+        titles = {} if json else _experiment_titles(client, project_of(found.name), {found.experiment})
     if json:
         print_json({**record, "metrics": {metric.pop("key"): metric for metric in metrics}})
         return
-    _print_run(record)
+    _print_run(record, titles)
     if metrics:
         say("")
         print_table(
@@ -239,25 +256,57 @@ def _with_progress(
 
 
 def _run_name(client: "Client", text: str, project: str) -> str:
-    """The full name of a run, given by name, id or the beginning of the id. Raises `NotFound`, `InvalidInput`."""
+    """The full name of a run, given as `RunArgument` says. Raises `NotFound`, `InvalidInput`."""
     from penstock.client.names import project_name, run_name
 
+    page = _PAGE.match(text)
+    if page is not None or text.startswith("projects/"):
+        return run_name(page[1] if page is not None else text)
     parent = project_name(project)
-    beginning = text.lower()
-    whole = "/" in text or len(text) == 32
-    if whole or not _ID_START.match(beginning) or len(beginning) < ID_CHARS_MIN:
+    if len(text) == 32 and _ID_START.match(text):
         return run_name(text, parent)
-    found = [
-        run.name
-        for run in client.runs(
-            parent, filter=f"run_id LIKE '{beginning}%'", columns=["display_name"], show_deleted=True, limit=2
-        )
-    ]
-    if not found:
-        raise NotFound(f"No run of {parent} has an id that begins with {beginning}.", reason="RUN_NOT_FOUND")
-    if len(found) > 1:
-        raise InvalidInput(f"Several runs of {parent} have ids that begin with {beginning}: give more of it.")
-    return found[0]
+
+    def found(filter: str) -> list[str]:
+        runs = client.runs(parent, filter=filter, columns=["display_name"], show_deleted=True, limit=2)
+        return [run.name for run in runs]
+
+    beginning = text.lower()
+    names = []
+    if _ID_START.match(beginning) and len(beginning) >= ID_CHARS_MIN:
+        names = found(f"run_id LIKE '{beginning}%'")
+        if len(names) > 1:
+            raise InvalidInput(f"Several runs of {parent} have ids that begin with {beginning}: give more of it.")
+    if not names:
+        quoted = text.replace("'", "''")
+        names = found(f"display_name = '{quoted}'")
+        if len(names) > 1:
+            raise InvalidInput(f"Several runs of {parent} have the name {text!r}: give the id of one.")
+    if not names:
+        raise NotFound(f"No run of {parent} has the name {text!r}, or an id that begins so.", reason="RUN_NOT_FOUND")
+    return names[0]
+
+
+def _experiment(client: "Client", project: str, title: str) -> str:
+    """The resource name of the experiment of a name for people. Raises `NotFound`."""
+    experiments = client.experiments(project, display_name=title, show_deleted=True) if title else ()
+    found = next(iter(experiments), None)
+    if found is None:
+        raise NotFound(f"No experiment of {project} has the name {title!r}.", reason="EXPERIMENT_NOT_FOUND")
+    return found.name
+
+
+def _experiment_titles(client: "Client", project: str, names: Iterable[str]) -> dict[str, str]:
+    """The names for people of experiments, by resource name."""
+    left = set(names)
+    titles: dict[str, str] = {}
+    if left:
+        for experiment in client.experiments(project, show_deleted=True):
+            if experiment.name in left:
+                left.remove(experiment.name)
+                titles[experiment.name] = experiment.display_name or experiment.name.rpartition("/")[2]
+            if not left:
+                break
+    return titles
 
 
 def _only(record: dict[str, Any], columns: list[str]) -> dict[str, Any]:
@@ -272,7 +321,7 @@ def _only(record: dict[str, Any], columns: list[str]) -> dict[str, Any]:
     return kept
 
 
-def _print_runs(records: list[dict[str, Any]]) -> None:
+def _print_runs(records: list[dict[str, Any]], titles: dict[str, str]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -280,13 +329,14 @@ def _print_runs(records: list[dict[str, Any]]) -> None:
     from penstock.cli.output import cell
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in ("RUN", "NAME", "STATE", "STARTED", "DURATION"):
-        table.add_column(column, no_wrap=column != "NAME")
+    for column in ("RUN", "NAME", "EXPERIMENT", "STATE", "STARTED", "DURATION"):
+        table.add_column(column, no_wrap=column not in {"NAME", "EXPERIMENT"})
     for record in records:
         state = record["state"]
         table.add_row(
             Text(_short_id(record["name"])),
             Text(cell(record["display_name"])),
+            Text(cell(titles.get(record["experiment"], ""))),
             Text(state.lower(), style=STATE_STYLES.get(state, "")),
             Text(ago(record["start_time"])),
             Text(_elapsed(record)),
@@ -294,13 +344,13 @@ def _print_runs(records: list[dict[str, Any]]) -> None:
     console().print(table)
 
 
-def _print_run(record: dict[str, Any]) -> None:
+def _print_run(record: dict[str, Any], titles: dict[str, str]) -> None:
     facts = {
         "name": record["name"],
         "display name": record["display_name"],
         "state": record["state"].lower() + (" (in the bin)" if record["lifecycle_stage"] == "DELETED" else ""),
         "failure": record["failure"],
-        "experiment": record["experiment"].rpartition("/")[2],
+        "experiment": titles.get(record["experiment"], ""),
         "started": record["start_time"],
         "duration": _elapsed(record),
         "creator": record["creator"],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from penstock.config import Connection, home
 from penstock.errors import InvalidInput, RunFinished, SpoolFull
@@ -231,6 +231,12 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<penstock.Run {self.resource_name} {self.name!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A run cannot be handed to another process. Forked children log into the run of their parent by themselves; in "
+            f'any other process join it: penstock.init(id="{self.id}"), with a RANK of its own in the environment.'
+        )
 
     def open(self) -> None:
         """Makes the spool and starts its sender. For `init`."""

@@ -80,8 +80,8 @@ def check_text(text: object, what: str, chars_max: int) -> str:
 def flat_items(nested: Mapping[Any, Any], what: str) -> Iterator[tuple[str, Any]]:
     """Yields key and value of each leaf; the keys of nested mappings are joined by `/`.
 
-    Raises `InvalidType` when a key is no string, `InvalidInput` when the nesting is deeper than `NESTING_DEPTH_MAX`. The
-    joined key is checked by whoever uses it.
+    Whole numbers as keys, such as those of a table of labels, become texts. Raises `InvalidType` when a key is neither,
+    `InvalidInput` when the nesting is deeper than `NESTING_DEPTH_MAX`. The joined key is checked by whoever uses it.
     """
     yield from _flat(nested, "", what, 1)
 
@@ -90,6 +90,8 @@ def _flat(nested: Mapping[Any, Any], prefix: str, what: str, depth: int) -> Iter
     if depth > NESTING_DEPTH_MAX:
         raise InvalidInput(f"{what} is nested deeper than {NESTING_DEPTH_MAX} levels at {_shortened(prefix)!r}.")
     for key, value in nested.items():
+        if isinstance(key, int) and not isinstance(key, bool):
+            key = int.__repr__(key)
         if not isinstance(key, str):
             raise InvalidType(f"{what} must be a string, not {type(key).__name__} ({_shortened(repr(key))}).")
         if isinstance(value, Mapping):

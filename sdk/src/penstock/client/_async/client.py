@@ -20,7 +20,7 @@ from penstock.api.tracking.v1 import (
 from penstock.client import records
 from penstock.client._async.channel import AsyncChannel
 from penstock.client._async.paging import AsyncPages, AsyncPoints
-from penstock.client.names import Named, project_name, project_of, run_name, run_names, token_name
+from penstock.client.names import Named, project_name, project_of, run_name, run_names, several, token_name
 from penstock.client.runtime_async import Stream, sleep
 from penstock.client.tables import Rows
 from penstock.errors import InvalidInput, ServerUnavailable
@@ -169,14 +169,26 @@ class AsyncClient:
         """Mints a one-time secret with which a browser signs in as the caller, at `{http}/setup#<secret>`."""
         return await self.auth.CreateSetupLink(auth_service_pb2.CreateSetupLinkRequest())
 
-    def experiments(self, project: str, *, show_deleted: bool = False) -> AsyncPages[experiment_pb2.Experiment]:
-        """The experiments of a project, newest first."""
+    def experiments(
+        self, project: str, *, display_name: str = "", show_deleted: bool = False
+    ) -> AsyncPages[experiment_pb2.Experiment]:
+        """The experiments of a project, newest first.
+
+        Args:
+            project: The project.
+            display_name: Only the one of exactly this name for people; empty means all.
+            show_deleted: Whether those in the bin are listed too.
+        """
         parent = project_name(project)
 
         async def fetch(page_size: int, page_token: str) -> tuple[Sequence[experiment_pb2.Experiment], str]:
             response = await self.tracking.ListExperiments(
                 tracking_service_pb2.ListExperimentsRequest(
-                    parent=parent, page_size=page_size, page_token=page_token, show_deleted=show_deleted
+                    parent=parent,
+                    page_size=page_size,
+                    page_token=page_token,
+                    show_deleted=show_deleted,
+                    display_name=display_name,
                 )
             )
             return response.experiments, response.next_page_token
@@ -189,8 +201,8 @@ class AsyncClient:
         *,
         filter: str = "",  # noqa: A002 - the contract's word
         order_by: str = "",
-        columns: Sequence[str] = (),
-        experiments: Sequence[str] = (),
+        columns: str | Sequence[str] = (),
+        experiments: str | Sequence[str] = (),
         show_deleted: bool = False,
         limit: int | None = None,
     ) -> AsyncPages[run_pb2.Run]:
@@ -212,7 +224,7 @@ class AsyncClient:
             and the name.
         """
         parent = project_name(project)
-        wanted = [records.column_name(column) for column in columns]
+        wanted = [records.column_name(column) for column in several(columns)]
 
         async def fetch(page_size: int, page_token: str) -> tuple[Sequence[run_pb2.Run], str]:
             response = await self.tracking.SearchRuns(
@@ -223,7 +235,7 @@ class AsyncClient:
                     page_size=page_size,
                     page_token=page_token,
                     columns=wanted,
-                    experiments=experiments,
+                    experiments=several(experiments),
                     show_deleted=show_deleted,
                 )
             )
@@ -280,18 +292,18 @@ class AsyncClient:
         return AsyncPages(fetch, records.key_record, ["key"])
 
     async def latest(
-        self, run: str | Named, *, keys: Sequence[str] = (), prefix: str = ""
+        self, run: str | Named, *, keys: str | Sequence[str] = (), prefix: str = ""
     ) -> Rows[run_pb2.LatestMetric]:
         """The latest value of metrics of a run, by key: all of them, those named, or those that start with a prefix."""
         response = await self.tracking.GetLatestMetrics(
-            tracking_service_pb2.GetLatestMetricsRequest(run=run_name(run), keys=keys, prefix=prefix)
+            tracking_service_pb2.GetLatestMetricsRequest(run=run_name(run), keys=several(keys), prefix=prefix)
         )
         return Rows(response.metrics, lambda metric: [records.latest_record(metric)])
 
     async def series(
         self,
         runs: str | Named | Iterable[str | Named],
-        keys: Sequence[str],
+        keys: str | Sequence[str],
         *,
         first_step: int | None = None,
         last_step: int | None = None,
@@ -318,7 +330,7 @@ class AsyncClient:
             tracking_service_pb2.GetMetricSeriesRequest(
                 parent=project_of(names[0]),
                 runs=names,
-                keys=keys,
+                keys=several(keys),
                 range=metric_pb2.StepRange(first=first_step, last=last_step),
                 max_points=max_points,
                 rank_mode=_rank_mode(by_rank),
@@ -330,7 +342,7 @@ class AsyncClient:
         self,
         run: str | Named,
         *,
-        keys: Sequence[str] = (),
+        keys: str | Sequence[str] = (),
         first_step: int | None = None,
         last_step: int | None = None,
         by_rank: bool = False,
@@ -346,7 +358,7 @@ class AsyncClient:
         """
         request = tracking_service_pb2.ReadMetricPointsRequest(
             run=run_name(run),
-            keys=keys,
+            keys=several(keys),
             range=metric_pb2.StepRange(first=first_step, last=last_step),
             rank_mode=_rank_mode(by_rank),
         )
@@ -362,7 +374,7 @@ class AsyncClient:
         return AsyncPoints(read, by_rank)
 
     async def watch(
-        self, run: str | Named, *, keys: Sequence[str] = (), cursor: str = "", from_now: bool = False
+        self, run: str | Named, *, keys: str | Sequence[str] = (), cursor: str = "", from_now: bool = False
     ) -> Stream[metric_pb2.RunEvent]:
         """Follows a run live: its record, then each point once. Ends when the run is over and all points were told.
 
@@ -380,7 +392,9 @@ class AsyncClient:
         name = run_name(run)
         gone_s: float | None = None
         while True:
-            request = tracking_service_pb2.WatchRunRequest(run=name, cursor=cursor, keys=keys, from_now=from_now)
+            request = tracking_service_pb2.WatchRunRequest(
+                run=name, cursor=cursor, keys=several(keys), from_now=from_now
+            )
             responses = self.tracking.WatchRun(request, silence_s=STREAM_SILENCE_S)
             try:
                 async for response in responses:
