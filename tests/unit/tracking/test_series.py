@@ -1,8 +1,10 @@
 """Latest values, columns and buckets, against plain Python."""
 
 import math
+import struct
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +12,7 @@ from penstock_tracking.ingest.codec import DecodedBlock
 from penstock_tracking.series.columns import Points, RunColumns
 from penstock_tracking.series.downsample import downsample
 from penstock_tracking.series.follower import FollowedBatch
-from penstock_tracking.series.latest import LatestTable
+from penstock_tracking.series.latest import LatestTable, LatestValue
 
 Row = tuple[int, int, float]
 values = st.one_of(st.floats(width=64), st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0]))
@@ -26,6 +28,15 @@ def block(points: list[Row], key_ids: tuple[int, ...] = (0,)) -> DecodedBlock:
     )
 
 
+def latest_of(table: LatestTable, key: str) -> LatestValue:
+    [(_, latest)] = table.select([key])
+    return latest
+
+
+def bits(value: float) -> int:
+    return int.from_bytes(struct.pack(">d", value), "big")
+
+
 def rank_of(point: Row) -> tuple[int, int, float]:
     return (point[0], point[1], 0.0 if math.isnan(point[2]) else point[2])
 
@@ -38,10 +49,12 @@ def test_latest_is_the_maximum_whatever_the_order_and_the_cut(points: list[Row],
     keys = ["k"]
     for start in range(0, len(shuffled), pieces):
         table.take(keys, block(shuffled[start : start + pieces]))
-    latest = table.value("k")
-    assert latest is not None
+    latest = latest_of(table, "k")
     assert rank_of((latest.step, latest.time_us, latest.value)) == max(rank_of(p) for p in points)
     assert latest.count == len(points)
+    # Of what is equal by the rule the greatest bits count, so that the order decides nothing.
+    equal = [p[2] for p in points if rank_of(p) == max(rank_of(p) for p in points)]
+    assert bits(latest.value) == max(map(bits, equal))
     numbers = [p[2] for p in points if not math.isnan(p[2])]
     if numbers:
         assert (latest.min, latest.max) == (min(numbers), max(numbers))
@@ -57,13 +70,14 @@ def test_latest_of_many_keys_and_growing_tables() -> None:
         ids = tuple(range(step + 1))
         table.take(keys, DecodedBlock(ids, np.array([step]), np.array([step]), np.full((1, len(ids)), float(step))))
     assert len(table) == 100
-    assert table.value("k0").count == 100  # type: ignore[union-attr] - it is there
-    assert table.value("k99").count == 1  # type: ignore[union-attr] - it is there
-    assert table.value("k100") is None
+    assert latest_of(table, "k0").count == 100
+    assert latest_of(table, "k99").count == 1
+    assert table.select(["k100"]) == []
+    assert [name for name, _ in table.select(prefix="k9")] == ["k9", *(f"k{i}" for i in range(90, 100))]
     again = LatestTable.unpacked(table.packed())
     assert again.select() == table.select()
     again.take(["k0"], block([(1000, 0, -1.0)]))
-    assert again.value("k0").min == -1.0  # type: ignore[union-attr] - it is there
+    assert latest_of(again, "k0").min == -1.0
 
 
 @given(st.lists(rows, min_size=1, max_size=4))
@@ -119,3 +133,10 @@ def test_buckets_keep_extremes_and_count_everything(series: list[float], buckets
             assert math.isnan(buckets.mins[i])
             assert math.isnan(buckets.means[i])
         start += count
+
+
+def test_the_mean_of_values_whose_sum_overflows() -> None:
+    largest = np.finfo(np.float64).max
+    values = np.array([largest, largest, largest, largest / 2, -largest, -largest / 2])
+    buckets = downsample(Points(np.arange(6), np.arange(6), values), 2)
+    assert buckets.means.tolist() == [largest, pytest.approx(-largest / 3)]

@@ -116,11 +116,6 @@ class LatestTable:
             for block in batch.blocks:
                 self.take(batch.keys, block)
 
-    def value(self, name: str) -> LatestValue | None:
-        """The latest value of a metric, or None."""
-        place = self._index.get(name)
-        return None if place is None else self._at(place)
-
     def _at(self, place: int) -> LatestValue:
         c = self._columns
         return LatestValue(
