@@ -163,11 +163,12 @@ print(run.resource_name, run.finish().complete)
 
 
 def test_resuming(client: Client) -> None:
-    with start(config={"lr": 0.1}) as first:
+    with start(config={"lr": 0.1}, name="the first") as first:
         first.log({"a": 1.0})
         first.log({"a": 2.0})
     assert first.finish().complete
     second = start(id=first.id, resume="must")
+    assert second.name == first.name
     second.log({"a": 3.0})
     eventually(lambda: _latest(client, second, "a") == 3.0, "the resumed run's point")
     assert client.run(first.resource_name, fields=["state"]).state == run_pb2.RUN_STATE_RUNNING

@@ -17,6 +17,7 @@ import pytest
 from support.installation import Installation
 from typer.testing import CliRunner
 
+import penstock
 from penstock import config
 from penstock.api.tracking.v1 import experiment_pb2, run_pb2, tracking_service_pb2
 from penstock.cli.main import build
@@ -430,3 +431,28 @@ def test_sync_with_a_wrong_token_is_4_and_loses_nothing(
     result = run("sync")
     assert result.exit_code == 0
     assert "1,000 points durable" in result.stdout
+
+
+def test_sync_without_a_server_says_so_once(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_offline(project)
+    monkeypatch.setenv("PENSTOCK_URL", "http://127.0.0.1:9")
+    soon = "import penstock.sender, sys; sys.modules['penstock.sender.sync'].UNREACHABLE_S = 1.5\n"
+    done = subprocess.run(
+        [sys.executable, "-c", soon + COMMAND[-1], "sync"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 5, done.stdout
+    assert "nothing is lost" in done.stdout
+    assert done.stderr == ""
+
+
+def test_sync_says_how_to_give_up_what_is_refused(project: Any, home: Path) -> None:
+    taken = project.new_run()
+    with penstock.init(
+        project.id, id=taken.rpartition("/")[2], resume="never", mode="offline", system_metrics=False
+    ) as refused:
+        refused.log({"loss": 1.0})
+    result = run("sync")
+    assert result.exit_code == 1
+    # Without line breaks, since a folder may be long.
+    assert "removethatfolder" in "".join(result.stdout.split())
+    assert str(refused.spool_folder) in "".join(result.stdout.split())

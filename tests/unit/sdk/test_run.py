@@ -49,6 +49,17 @@ def test_whole_numbers_may_be_keys() -> None:
     assert {point[0] for point in spool_points(run.spool_folder)} == {"recall/0", "recall/1"}
 
 
+def test_ranks_and_resumed_runs_have_one_made_up_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = set()
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        with offline(id="0123456789abcdef" * 2) as run:
+            names.add(run.name)
+    assert len(names) == 1
+    with offline() as another:
+        assert another.name not in names
+
+
 def test_a_run_in_a_pickle_says_how_to_join_it() -> None:
     with offline() as run, pytest.raises(TypeError, match=f'penstock.init\\(id="{run.id}"'):
         pickle.dumps(run)

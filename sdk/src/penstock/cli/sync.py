@@ -1,5 +1,6 @@
 """The command that sends what was logged without a server, or left behind by a sender that died: `sync`."""
 
+import logging
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -49,6 +50,8 @@ def sync(
     """
     from penstock.sender import sync as send
 
+    # The results say it, once; without a handler logging would print each attempt.
+    logging.getLogger("penstock.sender").addHandler(logging.NullHandler())
     with _progress(not json) as tell:
         results = send(path or (), tell)
     for result in results:
@@ -76,6 +79,8 @@ def _show(result: "SyncResult") -> None:
     console().print(line)
     if result.message:
         console().print(Text(f"  {result.message}", style="dim"))
+    if _status(result) is ExitStatus.FAILED:
+        console().print(Text(f"  It stays in {result.folder}; to give it up, remove that folder.", style="dim"))
     if result.receipt is not None and result.receipt.dropped:
         console().print(Text(f"  {result.receipt.dropped:,} points were dropped while logging.", style="yellow"))
 

@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from penstock.run.run import Run, RunOptions
 from penstock.run.sender_process import ask_about_run, start_adoption
 from penstock.spool.locks import sender_is_alive
 from penstock.spool.meta import META_FILE, SpoolMeta, read_receipt
-from penstock.spool.names import checked_project, checked_run_id, random_id, random_name
+from penstock.spool.names import checked_project, checked_run_id, made_up_name, random_id
 from penstock.spool.values import check_text
 from penstock.spool.writer import checked_step
 
@@ -106,7 +107,7 @@ def init(
         rank=rank,
         resume=chosen_resume,
         experiment=check_text(experiment or os.environ.get("PENSTOCK_EXPERIMENT") or "", "experiment", NAME_CHARS_MAX),
-        display_name=check_text(name or random_name(), "name", NAME_CHARS_MAX),
+        display_name=check_text(name or made_up_name(run_id), "name", NAME_CHARS_MAX),
         notes=check_text(notes or "", "notes", NOTES_CHARS_MAX),
         group=check_text(group or "", "group", GROUP_CHARS_MAX),
         forked_from=forked_from,
@@ -120,6 +121,8 @@ def init(
         answer = ask_about_run(connection, meta.project, run_id)
         if answer.get("max_step") is not None:
             first_step = max(first_step, int(answer["max_step"]) + 1)
+        # A run that is there keeps its name.
+        meta = replace(meta, display_name=answer["display_name"] or meta.display_name)
     wants_capture = capture and os.environ.get("PENSTOCK_CAPTURE") not in {"0", "false", "no", "off"}
     options = RunOptions(
         mode=chosen_mode,

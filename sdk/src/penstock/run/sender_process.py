@@ -123,7 +123,7 @@ def ask_about_run(connection: Connection, project: str, run_id: str) -> dict[str
     """Asks the server about a run, in another process, so that this one imports no gRPC.
 
     Returns:
-        `{"state", "max_step", "display_name"}`; `max_step` is None if the run has no points.
+        `{"display_name", "max_step"}`; `max_step` is None if the run has no points.
 
     Raises:
         NotFound: There is no such run.

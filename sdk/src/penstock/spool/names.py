@@ -1,13 +1,12 @@
 """Ids and names of runs."""
 
-import random
 import re
 import secrets
 from typing import Final
 
 from penstock.errors import InvalidInput, InvalidType
 
-__all__ = ["checked_project", "checked_run_id", "random_id", "random_name"]
+__all__ = ["checked_project", "checked_run_id", "made_up_name", "random_id"]
 
 _PROJECT: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}\Z")
@@ -27,11 +26,11 @@ def random_id() -> str:
     return secrets.token_hex(16)
 
 
-def random_name() -> str:
-    """A name for people, such as `swift-river-482`. It need not be unique."""
-    # Not the generator that training has seeded: a run must not change its random numbers.
-    source = random.SystemRandom()
-    return f"{source.choice(_ADJECTIVES)}-{source.choice(_NOUNS)}-{source.randrange(1000)}"
+def made_up_name(run_id: str) -> str:
+    """A name for people, such as `swift-river-482`. It need not be unique, and is the same in all ranks of a run."""
+    rest, number = divmod(int(run_id, 16), 1000)
+    rest, adjective = divmod(rest, len(_ADJECTIVES))
+    return f"{_ADJECTIVES[adjective]}-{_NOUNS[rest % len(_NOUNS)]}-{number}"
 
 
 def checked_project(project: object) -> str:
