@@ -1,10 +1,14 @@
 """`penstock up` as people and programs use it: ready, stopped, killed, started twice."""
 
 import json
+import os
+import pty
+import re
 import signal
 import socket
 import stat
 import subprocess
+import termios
 import time
 import urllib.error
 import urllib.request
@@ -225,6 +229,27 @@ def test_people_are_told_how_to_go_on(tmp_path: Path) -> None:
         "Stopped.",
     ):
         assert text in said
+
+
+def test_the_link_is_whole_on_a_narrow_terminal(tmp_path: Path) -> None:
+    platform = Platform(tmp_path)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with (
+        os.fdopen(ours, "rb", buffering=0) as screen,
+        subprocess.Popen(
+            [str(PENSTOCK), "up", "--http-port", "0", "--grpc-port", "0"],
+            env={**platform.env, "TERM": "dumb"},
+            stdout=theirs,
+        ) as process,
+    ):
+        os.close(theirs)
+        said = b""
+        while b"Ctrl-C" not in said:
+            said += screen.read(65_536)
+        process.send_signal(signal.SIGINT)
+    # As the server makes it: nothing before it on its line, nothing after it, and nothing in between.
+    assert re.search(rb"^http://127\.0\.0\.1:\d+/setup#psl_[0-9a-f]{32}_[0-9a-f]{64}\r$", said, re.MULTILINE), said
 
 
 def test_it_is_light(shared: Platform) -> None:

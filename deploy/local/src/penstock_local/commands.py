@@ -139,14 +139,15 @@ def _greet(http: str, grpc: str, link: str, data: Path) -> None:
 
     out = console()
     text = Text.assemble(
-        ("Sign in    ", "dim"), (link, "bold"), "\n",
-        ("           ", "dim"), ("works once, for ten minutes; `penstock open` makes a fresh one", "dim"), "\n",
         ("HTTP       ", "dim"), http, "\n",
         ("gRPC       ", "dim"), grpc, "\n",
         ("Data       ", "dim"), str(data),
     )  # fmt: skip
     out.print(Panel(text, title="Penstock is running", title_align="left", expand=False))
-    out.print("On this machine, in a script or a notebook:\n")
+    out.print("Sign in with this link. It works once, for ten minutes; `penstock open` makes a fresh one.\n")
+    # Outside of the panel and never broken: a terminal must be able to open it, and a hand to copy it.
+    out.print(Text(link, style="bold"), soft_wrap=True)
+    out.print("\nOn this machine, in a script or a notebook:\n")
     out.print(
         Text(
             "    import penstock\n\n"
