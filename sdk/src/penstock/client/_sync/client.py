@@ -393,7 +393,9 @@ class Client:
         name = run_name(run)
         gone_s: float | None = None
         while True:
-            request = tracking_service_pb2.WatchRunRequest(run=name, cursor=cursor, keys=several(keys), from_now=from_now)
+            request = tracking_service_pb2.WatchRunRequest(
+                run=name, cursor=cursor, keys=several(keys), from_now=from_now
+            )
             responses = self.tracking.WatchRun(request, silence_s=STREAM_SILENCE_S)
             try:
                 for response in responses:
