@@ -44,9 +44,10 @@ def content_of(run: Run) -> Any:
 def test_whole_numbers_may_be_keys() -> None:
     # A table of labels, as transformers have it in their configuration.
     with offline(config={"id2label": {0: "cat", 1: "dog"}}) as run:
-        run.log({"recall": {0: 0.5, 1: 0.25}})
+        for _ in range(2):  # also when the names are known
+            run.log({"recall": {0: 0.5, 1: 0.25}, 7: 1.0})
         assert dict(run.config) == {"id2label/0": "cat", "id2label/1": "dog"}
-    assert {point[0] for point in spool_points(run.spool_folder)} == {"recall/0", "recall/1"}
+    assert {point[0] for point in spool_points(run.spool_folder)} == {"recall/0", "recall/1", "7"}
 
 
 def test_ranks_and_resumed_runs_have_one_made_up_name(monkeypatch: pytest.MonkeyPatch) -> None:
