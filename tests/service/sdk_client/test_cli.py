@@ -454,5 +454,99 @@ def test_sync_says_how_to_give_up_what_is_refused(project: Any, home: Path) -> N
     result = run("sync")
     assert result.exit_code == 1
     # Without line breaks, since a folder may be long.
-    assert "removethatfolder" in "".join(result.stdout.split())
+    assert "`penstocksync--discard`" in "".join(result.stdout.split())
     assert str(refused.spool_folder) in "".join(result.stdout.split())
+    status = json.loads(run("status", "--json").stdout)
+    assert (status["spools_waiting"], status["spools_refused"]) == (1, 1)
+    assert "1 refused by the server" in run("status").stdout
+    assert "--discard" in run("doctor").stdout
+    assert run("sync", "--discard", str(refused.spool_folder), "--yes").exit_code == 0
+    assert json.loads(run("status", "--json").stdout)["spools_waiting"] == 0
+
+
+def test_sync_says_that_it_created_a_project(project: Any) -> None:
+    with penstock.init(f"{project.id}-new", mode="offline", system_metrics=False, capture=False) as logged:
+        logged.log({"loss": 1.0})
+    assert f"created project {project.id}-new" in run("sync").stdout
+
+
+def test_a_run_that_created_its_project_says_so_once(project: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        with penstock.init(f"{project.id}-new", system_metrics=False, capture=False) as logged:
+            logged.log({"loss": 1.0})
+        assert logged.finish().complete
+    assert capfd.readouterr().err.count(f"penstock: created project {project.id}-new\n") == 1
+
+
+def test_tags_are_set_and_removed(project: Any) -> None:
+    name = project.new_run(display_name="tagged")
+    # The same change twice is meant twice.
+    for value in ("vision", "audio", "vision"):
+        result = run("run", "tag", "tagged", f"team={value}", "baseline", "note=a=b", "-p", project.id, "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout) == {"name": name, "tags": {"team": value, "baseline": "", "note": "a=b"}}
+    shown = run("run", "tag", name, "--remove", "note", "--remove", "baseline")
+    assert "vision" in shown.stdout
+    assert "note" not in shown.stdout
+    result = run("run", "tag", name, "--remove", "team")
+    assert result.exit_code == 0
+    assert "has no tag" in result.stderr
+    assert run("run", "tag", "nothing", "a=b", "-p", project.id).exit_code == 3
+
+
+def test_runs_go_to_the_bin_and_come_back(project: Any) -> None:
+    name = project.new_run(display_name="binned")
+    deleted = json.loads(run("run", "delete", "binned", "-p", project.id, "--json").stdout)
+    assert deleted == {"name": name, "lifecycle_stage": "DELETED"}
+    assert run("run", "list", "-p", project.id, "--json").stdout == ""
+    assert f"penstock run restore {name}" in run("run", "delete", name).stdout
+    assert "out of the bin" in run("run", "restore", "binned", "-p", project.id).stdout
+    assert len(lines(run("run", "list", "-p", project.id, "--json").stdout)) == 1
+    for action in ("delete", "restore"):
+        assert run("run", action, "0" * 32, "-p", project.id).exit_code == 3
+
+
+def test_experiments_go_to_the_bin_and_come_back(project: Any) -> None:
+    made = json.loads(run("experiment", "create", "sweep", "-p", project.id, "--description", "Why.", "--json").stdout)
+    assert (made["display_name"], made["description"]) == ("sweep", "Why.")
+    assert run("experiment", "create", "sweep", "-p", project.id).exit_code == 1
+    project.new_run(experiment=made["name"])
+    assert "sweep" in run("experiment", "list", "-p", project.id).stdout
+    assert run("experiment", "restore", "sweep", "-p", project.id).exit_code == 3
+    deleted = json.loads(run("experiment", "delete", "sweep", "-p", project.id, "--json").stdout)
+    assert deleted["lifecycle_stage"] == "DELETED"
+    assert run("experiment", "delete", "sweep", "-p", project.id).exit_code == 3
+    assert run("run", "list", "-p", project.id, "--json").stdout == ""
+    listed = [e["display_name"] for e in lines(run("experiment", "list", "-p", project.id, "--json").stdout)]
+    assert "sweep" not in listed
+    assert "in the bin" in run("experiment", "list", "-p", project.id, "--deleted").stdout
+    assert run("experiment", "restore", "sweep", "-p", project.id).exit_code == 0
+    assert len(lines(run("run", "list", "-p", project.id, "--json").stdout)) == 1
+    # Two of one name in the bin, and none in use.
+    assert run("experiment", "delete", made["name"]).exit_code == 0
+    assert run("experiment", "create", "sweep", "-p", project.id).exit_code == 0
+    assert run("experiment", "delete", "sweep", "-p", project.id).exit_code == 0
+    several = run("experiment", "restore", "sweep", "-p", project.id)
+    assert several.exit_code == 2
+    assert made["name"] in "".join(several.stderr.split())
+    assert run("experiment", "restore", made["name"]).exit_code == 0
+
+
+def test_the_default_experiment_stays(project: Any) -> None:
+    result = run("experiment", "delete", f"projects/{project.id}/experiments/0", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stderr)["error"]["reason"] == "DEFAULT_EXPERIMENT"
+
+
+def test_texts_out_of_their_limits_are_told_in_words(project: Any) -> None:
+    for words, message in (
+        (["token", "create", ""], "The title must not be empty."),
+        (["token", "create", "x" * 201], "The title has 201 characters, at most 200 are allowed."),
+        (["token", "create", "x", "--expires", "1s"], "60 seconds at least"),
+        (["project", "create", f"{project.id}-y", "--title", "x" * 201], "at most 200"),
+        (["project", "create", f"{project.id}-y", "--description", "x" * 10_001], "at most 10,000"),
+    ):
+        result = run(*words, "--json")
+        assert result.exit_code == 2
+        assert message in json.loads(result.stderr)["error"]["message"]
+    assert run("token", "create", "x" * 200, "--expires", "60s").exit_code == 0

@@ -80,6 +80,11 @@ def test_the_end_of_the_process_ends_the_run(tmp_path: Path, tail: str, state: s
     assert not owner_is_alive(folder)
 
 
+def test_logging_without_a_run_says_how_to_start_one(tmp_path: Path) -> None:
+    process = start(tmp_path, "import penstock; penstock.log({'a': 1.0})")
+    assert ended(process).rstrip().endswith("start one with penstock.init().")
+
+
 def test_somebody_elses_sigterm_handler_stays(tmp_path: Path) -> None:
     program = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" + HEAD + "time.sleep(30)"
     process = start(tmp_path, program)

@@ -1,10 +1,13 @@
 """The API of a training process, without a server: offline and disabled runs, and what is refused."""
 
+import argparse
 import json
 import math
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ FOREIGN = ("URL", "TOKEN", "PROFILE", "MODE", "PROJECT", "EXPERIMENT", "RUN_ID",
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in FOREIGN:
         monkeypatch.delenv(f"PENSTOCK_{name}", raising=False)
-    for name in ("RANK", "SLURM_PROCID"):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
     yield tmp_path
@@ -46,7 +49,8 @@ def test_whole_numbers_may_be_keys() -> None:
     with offline(config={"id2label": {0: "cat", 1: "dog"}}) as run:
         for _ in range(2):  # also when the names are known
             run.log({"recall": {0: 0.5, 1: 0.25}, 7: 1.0})
-        assert dict(run.config) == {"id2label/0": "cat", "id2label/1": "dog"}
+        assert run.config == {"id2label": {"0": "cat", "1": "dog"}}
+        assert run.config.id2label[0] == "cat"
     assert {point[0] for point in spool_points(run.spool_folder)} == {"recall/0", "recall/1", "7"}
 
 
@@ -130,8 +134,21 @@ def test_after_finish(home: Path) -> None:
     ):
         with pytest.raises(RunFinished, match="finished"):
             call()
-    with pytest.raises(InvalidInput, match="No run"):
+    with pytest.raises(RunFinished, match=f"{run.name} is finished"):
         penstock.log({"a": 1.0})
+
+
+def test_a_receipt_is_printed_as_a_line_for_people(home: Path) -> None:
+    with offline(project="digits") as run:
+        for step in range(1500):
+            run.log({"a": 1.0}, step=step)
+    receipt = run.finish()
+    assert str(receipt) == (
+        f"projects/digits/runs/{run.id} FINISHED: 1,500 points logged, 0 durable on the server, not verified"
+    )
+    assert repr(receipt).startswith("Receipt(run=")
+    sent = replace(receipt, points_durable=1500, dropped=2, verified=True)
+    assert str(sent).endswith(": 1,500 points logged, all durable on the server, 2 dropped, verified")
 
 
 def test_a_second_init_finishes_the_first(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,12 +243,24 @@ def test_steps_beyond_int64(home: Path, step: int) -> None:
     assert run.finish().points_logged == 2
 
 
+def test_counting_goes_on_after_the_greatest_step(home: Path) -> None:
+    run = offline()
+    run.log({"a": 1.0}, step=2**63 - 1)
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match=r"log\(\{\.\.\.\}, step=0\)"):
+            run.log({"a": 1.0})
+    run.log({"a": 1.0}, step=7)
+    run.log({"a": 1.0})
+    run.finish()
+    assert sorted(point[1] for point in spool_points(run.spool_folder)) == [7, 8, 2**63 - 1]
+
+
 def test_params_are_written_once(home: Path) -> None:
     run = offline(config={"lr": 0.1, "nan": math.nan})
     run.config["lr"] = 0.1
     run.config.update({"nan": math.nan, "layers": [1, 2], "none": None, "path": Path("/x"), "np": np.float32(0.5)})
     assert run.config["np"] == 0.5
-    assert json.loads(run.config["layers"]) == [1, 2]
+    assert run.config["layers"] == [1, 2]
     with pytest.raises(InvalidInput, match=r"'lr' is 0\.1 already"):
         run.config.update({"fresh": 1, "lr": 0.2})
     assert "fresh" not in run.config
@@ -247,6 +276,100 @@ def test_params_are_written_once(home: Path) -> None:
         "path": "string_value",
         "np": "double_value",
     }
+
+
+def test_config_is_read_by_attribute_and_as_it_was_given(home: Path) -> None:
+    layers = [64, {"size": (3, 3)}]
+    run = offline(config={"lr": 0.1, "layers": layers, "none": None, "model": {"depth": 3, "head": {"bias": True}}})
+    layers.append(0)
+    run.config.layers.append(1)
+    assert (run.config.lr, run.config.layers, run.config.none) == (0.1, [64, {"size": (3, 3)}], None)
+    assert run.config.model.head.bias is run.config["model"]["head"]["bias"] is run.config["model/head/bias"] is True
+    assert list(run.config) == ["lr", "layers", "none", "model"]
+    assert len(run.config.model) == 2
+    assert run.config.model == {"depth": 3, "head": {"bias": True}}
+    assert "width" not in run.config.model
+    assert {"lr", "model"} <= set(dir(run.config))
+    run.config.seed = 7
+    run.config.model.width = 8
+    assert run.config.model.to_dict() == {"depth": 3, "head": {"bias": True}, "width": 8}
+    assert repr(run.config.model) == "Config({'depth': 3, 'head': {'bias': True}, 'width': 8})"
+    copied = pickle.loads(pickle.dumps(run.config.model))
+    assert type(copied) is dict
+    assert copied == run.config.model
+    with pytest.raises(InvalidInput, match="'model/depth' is 3 already"):
+        run.config.model.depth = 4
+    with pytest.raises(InvalidInput, match="by its key"):
+        run.config.items = 1  # type: ignore[bad-assignment]  # that is what is refused
+    with pytest.raises(AttributeError, match="no param 'model/hight'"):
+        _ = run.config.model.hight
+    with pytest.raises(KeyError):
+        _ = run.config["model"]["hight"]
+    run.finish()
+    params = {param.key: param.value for param in content_of(run).params}
+    assert set(params) == {"lr", "layers", "none", "model/depth", "model/head/bias", "seed", "model/width"}
+    assert json.loads(params["layers"].json_value) == [64, {"size": [3, 3]}]
+
+
+@dataclass
+class Optimizer:
+    name: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+@dataclass(slots=True)
+class Settings:
+    lr: float = 0.1
+    optimizer: Optimizer = field(default_factory=Optimizer)
+
+
+class Plain:
+    def __init__(self) -> None:
+        self.lr = 0.1
+        self.optimizer = Optimizer()
+        self._cache = object()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"lr": 0.1, "optimizer": Optimizer()},
+        argparse.Namespace(lr=0.1, optimizer=argparse.Namespace(name="adam", betas=(0.9, 0.999))),
+        SimpleNamespace(lr=0.1, optimizer={"name": "adam", "betas": (0.9, 0.999)}),
+        Settings(),
+        Plain(),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_config_takes_what_has_names_and_values(home: Path, given: Any) -> None:
+    run = offline(config=given)
+    run.config.update(given)
+    assert run.config.optimizer.betas == (0.9, 0.999)
+    assert run.config == {"lr": 0.1, "optimizer": {"name": "adam", "betas": (0.9, 0.999)}}
+    run.finish()
+    assert {param.key for param in content_of(run).params} == {"lr", "optimizer/name", "optimizer/betas"}
+
+
+@pytest.mark.parametrize(
+    "given", [[1], "lr", 5, Settings, object(), print, json, Exception()], ids=lambda given: type(given).__name__
+)
+def test_config_takes_nothing_else(home: Path, given: Any) -> None:
+    with pytest.raises(InvalidType, match="config must be"):
+        offline(config=given)
+    assert not list(home.glob("spool/*/*"))
+    with offline(config=argparse.Namespace()) as run:
+        assert run.config == {}
+
+
+def test_config_that_holds_itself_ends_in_an_error(home: Path) -> None:
+    loop: dict[str, Any] = {}
+    loop["again"] = loop
+    with pytest.raises(InvalidInput, match="nested deeper"):
+        offline(config=loop)
+    items: list[Any] = []
+    items.append(items)
+    with offline(config={"items": items}) as run:
+        assert "items" in run.config
 
 
 def test_tags_and_summary_change(home: Path) -> None:
@@ -316,6 +439,33 @@ def test_ranks(
     assert finish is not None
     # The others only close their writer.
     assert finish["state"] == ("FINISHED" if primary else "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "hints"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "2"}, {}, 1),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "4"}, {}, 1),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, {}, 0),
+        ({"RANK": "2", "WORLD_SIZE": "4"}, {}, 0),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, {"id": "d" * 32}, 0),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, {"mode": "disabled"}, 0),
+        ({"RANK": "1", "WORLD_SIZE": "many"}, {}, 0),
+        ({"RANK": "1"}, {}, 0),
+    ],
+)
+def test_ranks_without_a_common_id_are_told_once_how_to_share_one(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+    arguments: dict[str, Any],
+    hints: int,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    offline(**arguments)
+    assert capsys.readouterr().err.count("PENSTOCK_RUN_ID") == hints
 
 
 def test_a_fork_goes_on_from_its_step(home: Path) -> None:

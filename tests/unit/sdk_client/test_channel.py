@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -250,8 +251,21 @@ async def test_a_deadline_covers_the_whole_call(server: Server) -> None:
 
 async def test_a_server_that_is_not_there_is_named() -> None:
     async with AsyncClient(Connection("http://127.0.0.1:1", "127.0.0.1:1", "pst_good", "tests")) as client:
-        with pytest.raises(ServerUnavailable, match=r"http://127\.0\.0\.1:1 does not answer"):
+        with pytest.raises(ServerUnavailable, match=r"http://127\.0\.0\.1:1 does not answer") as raised:
             await client.whoami()
+    assert not any("RpcError" in line for line in traceback.format_exception(raised.value))
+
+
+async def test_what_is_shown_of_a_client_has_no_secret(server: Server) -> None:
+    async with client_of(server) as client:
+        assert repr(client) == f"<AsyncClient of {client.connection.http}>"
+        assert repr(client.runs("digits")).startswith("<AsyncPages, fetched when read: ")
+        assert repr(client.runs("digits", limit=1000)).startswith("<AsyncPages of at most 1,000, fetched when read: ")
+        assert repr(client.history(RUN)).startswith("<AsyncPoints, fetched when read: ")
+    with Client(client.connection) as synchronous:
+        assert repr(synchronous) == f"<Client of {client.connection.http}>"
+        assert repr(synchronous.runs("digits")).startswith("<Pages, fetched when read: ")
+    assert server.auth.exchanges == 0
 
 
 @pytest.mark.parametrize(
@@ -282,6 +296,8 @@ async def test_a_refusal_becomes_an_error_of_its_kind(
     assert type(raised.value) is kind
     assert (raised.value.message, raised.value.reason) == ("What is wrong.", "SOME_REASON")
     assert raised.value.metadata == {"position": "7"}
+    assert traceback.format_exception(raised.value)[-1].endswith(": What is wrong.\n")
+    assert not any("RpcError" in line for line in traceback.format_exception(raised.value))
 
 
 async def test_a_refusal_without_details_has_the_name_of_its_status_for_a_reason(server: Server) -> None:
@@ -294,6 +310,8 @@ async def test_a_refusal_without_details_has_the_name_of_its_status_for_a_reason
         with pytest.raises(NotFound, match="proxy says no") as raised:
             await client.whoami()
     assert raised.value.reason == "NOT_FOUND"
+    # Nobody expected this: what gRPC raised helps to find out.
+    assert isinstance(raised.value.__cause__, grpc.RpcError)
 
 
 async def test_what_nobody_expected_names_the_request(server: Server) -> None:

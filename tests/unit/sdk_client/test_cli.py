@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import stat
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from penstock.cli import failures, output
+from penstock.cli import backlog, failures, output
 from penstock.cli.main import build
 from penstock.errors import (
     AlreadyExists,
@@ -25,6 +26,8 @@ from penstock.errors import (
     PermissionDenied,
     ServerUnavailable,
 )
+from penstock.spool.locks import SenderLock
+from penstock.spool.meta import SpoolMeta
 
 COMMANDS = [
     ["login"],
@@ -38,6 +41,13 @@ COMMANDS = [
     ["run", "show"],
     ["run", "tail"],
     ["run", "export"],
+    ["run", "tag"],
+    ["run", "delete"],
+    ["run", "restore"],
+    ["experiment", "list"],
+    ["experiment", "create"],
+    ["experiment", "delete"],
+    ["experiment", "restore"],
     ["token", "create"],
     ["token", "list"],
     ["token", "revoke"],
@@ -51,6 +61,13 @@ NEEDS_SERVER = [
     ["run", "show", "0" * 32],
     ["run", "tail", "0" * 32],
     ["run", "export", "0" * 32, "-o", "points.csv"],
+    ["run", "tag", "0" * 32, "a=b"],
+    ["run", "delete", "0" * 32],
+    ["run", "restore", "0" * 32],
+    ["experiment", "list"],
+    ["experiment", "create", "sweep"],
+    ["experiment", "delete", "sweep"],
+    ["experiment", "restore", "sweep"],
     ["token", "create", "ci"],
     ["token", "list"],
     ["token", "revoke", "0" * 32],
@@ -126,7 +143,46 @@ def test_without_a_server_every_command_says_what_to_do(words: list[str]) -> Non
     ],
 )
 def test_wrong_usage_is_2(words: list[str]) -> None:
-    assert run(*words).exit_code == 2
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "Usage: " in result.stderr
+    result = run(*words, "--json")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    error = json.loads(result.stderr)["error"]
+    assert error["reason"] == "USAGE"
+    assert error["message"]
+
+
+def test_help_is_no_error_with_json() -> None:
+    result = run("run", "list", "--help", "--json")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tag", "r"], "as KEY=VALUE"),
+        (["tag", "r", "=x"], "A tag must not be empty."),
+        (["tag", "r", "a=1", "a=2"], "given twice"),
+        (["tag", "r", "a=1", "--remove", "a"], "both"),
+        (["tag", "r", "penstock.host=x"], "by penstock itself"),
+        (["tag", "r", "a=" + "x" * 8001], "8,001 characters"),
+        (["tag", "r", "a\nb=1"], "control character"),
+    ],
+)
+def test_wrong_tags_are_2(words: list[str], message: str) -> None:
+    result = run("run", *words, "--json")
+    assert result.exit_code == 2
+    assert message in json.loads(result.stderr)["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 501])
+def test_an_experiment_needs_a_name(name: str) -> None:
+    result = run("experiment", "create", name)
+    assert result.exit_code == 2
+    assert "The name " in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -241,6 +297,72 @@ def test_unsent_data_is_told(home: Path) -> None:
     result = run("doctor", "--json")
     check = next(c for c in map(json.loads, result.stdout.splitlines()) if c["name"] == "spool")
     assert check["result"] == "ok"
+
+
+def spool_at(home: Path, state: str = "refused") -> Path:
+    folder = home / "spool" / ("0" * 32) / ("1" * 32)
+    folder.mkdir(parents=True)
+    SpoolMeta(run_id="0" * 32, writer_id="1" * 32, project="digits", start_time_us=1).write(folder)
+    (folder / "00000001.log").write_bytes(b"x" * 100)
+    (folder / "status.json").write_text(json.dumps({"state": state, "message": "The run is deleted."}))
+    return folder
+
+
+def test_what_is_refused_is_told_apart_from_what_waits(home: Path) -> None:
+    folder = spool_at(home)
+    assert backlog.told(list(backlog.waiting_spools())) == (
+        "1 refused by the server (The run is deleted): `penstock sync` tries again, "
+        f"`penstock sync --discard {folder}` gives it up"
+    )
+    (folder / "status.json").write_text('{"state": "left"}')
+    assert backlog.told(list(backlog.waiting_spools())) == "1: send them with `penstock sync`"
+    assert backlog.told([]) == ""
+
+
+def test_discard_needs_a_yes_and_a_spool(home: Path) -> None:
+    folder = spool_at(home)
+    for words in ([], [str(folder.parent)], [str(home / "spool")], [str(folder)], [str(folder), str(home)]):
+        result = run("sync", "--discard", *words, "--json")
+        assert result.exit_code == 2
+        assert json.loads(result.stderr)["error"]["reason"] == "INVALID_INPUT"
+    assert folder.exists()
+    result = run("sync", "--discard", str(folder), "--yes", "--json")
+    assert result.exit_code == 0
+    run_name = f"projects/digits/runs/{'0' * 32}"
+    assert json.loads(result.stdout) == {"folder": str(folder), "run": run_name, "discarded": True}
+    assert not folder.parent.exists()
+
+
+def test_discard_leaves_what_is_in_use(home: Path) -> None:
+    folder = spool_at(home)
+    lock = SenderLock.try_acquire(folder)
+    assert lock is not None
+    with lock:
+        result = run("sync", "--discard", str(folder), "--yes", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stderr)["error"]["reason"] == "SPOOL_IN_USE"
+    assert folder.exists()
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 1)])
+def test_discard_asks_on_a_terminal(home: Path, answer: str, status: int) -> None:
+    folder = spool_at(home)
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from penstock.cli.main import main; main()", "sync", "--discard", str(folder)],
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(slave)
+    os.write(master, answer.encode())
+    stdout, stderr = process.communicate(timeout=30)
+    os.close(master)
+    assert process.returncode == status, stderr
+    assert "100 bytes of projects/digits/runs/" in stderr
+    assert folder.exists() == bool(status)
+    assert ("Discarded" in stdout) == (not status)
 
 
 def test_doctor_sees_files_that_others_can_read(home: Path) -> None:

@@ -65,7 +65,9 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_nobody_there_and_nobody_answering_are_unavailable() -> None:
-    with pytest.raises(ServerUnavailable, match="does not answer"):
+    with pytest.raises(ServerUnavailable, match="does not answer") as raised:
         discover("http://127.0.0.1:1", 5)
+    assert "refused" in raised.value.metadata["details"]
+    assert raised.value.__suppress_context__
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ServerUnavailable, match="does not answer"):
         discover(f"http://127.0.0.1:{silent.getsockname()[1]}", 0.2)

@@ -177,3 +177,24 @@ def test_what_is_no_run_is_refused(text: str) -> None:
 def test_runs_must_be_of_one_project(runs: list[str]) -> None:
     with pytest.raises(InvalidInput):
         run_names(runs)
+
+
+def test_rows_are_shown_in_short_and_in_notebooks_as_a_table() -> None:
+    series = metric_pb2.MetricSeries(
+        run=RUN, key="<loss>", points=metric_pb2.MetricPoints(steps=[1], times_unix_us=[0], values=[0.5])
+    )
+    rows = tables.Rows([series], records.series_rows)
+    assert repr(rows) == "<Rows: 1 of MetricSeries: iterate, or to_arrow(), to_pandas(), to_polars()>"
+    shown = rows._repr_html_()
+    assert "<th>key</th>" in shown
+    assert "<td>&lt;loss&gt;</td>" in shown
+    assert "<td>0.5</td>" in shown
+    assert "The first" not in shown
+    assert repr(tables.Rows([], records.series_rows)).startswith("<Rows: 0: ")
+
+
+@pytest.mark.parametrize("count", [tables.HTML_ROWS_MAX, tables.HTML_ROWS_MAX + 1])
+def test_a_notebook_shows_the_first_rows_of_many(count: int) -> None:
+    shown = tables.Rows(range(count), lambda number: [{"x": number}])._repr_html_()
+    assert shown.count("<td>") == tables.HTML_ROWS_MAX
+    assert ("The first 20 rows" in shown) == (count > tables.HTML_ROWS_MAX)

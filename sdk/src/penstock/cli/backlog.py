@@ -1,6 +1,6 @@
 """Which spools on this machine hold something that is not on its way to the server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from penstock import config
 from penstock.errors import SpoolCorrupt
 from penstock.spool.meta import SpoolMeta, Status, read_status
 
-__all__ = ["WaitingSpool", "waiting_spools"]
+__all__ = ["WaitingSpool", "told", "waiting_spools"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class WaitingSpool:
         run: `projects/{project}/runs/{run}`; empty if the spool is damaged.
         bytes_on_disk: How much it holds, sent or not.
         message: What keeps it, as its sender told; empty if it told nothing.
+        refused: Whether the server would not take it, so that a person must act.
     """
 
     folder: Path
     run: str
     bytes_on_disk: int
     message: str
+    refused: bool
 
 
 def waiting_spools() -> Iterator[WaitingSpool]:
@@ -42,7 +44,22 @@ def waiting_spools() -> Iterator[WaitingSpool]:
         except SpoolCorrupt:
             run = ""
         size = sum(_size(path) for path in folder.glob("*.log"))
-        yield WaitingSpool(folder, run, size, status.message if status is not None else "")
+        refused = status is not None and status.state == "refused"
+        yield WaitingSpool(folder, run, size, status.message if status is not None else "", refused)
+
+
+def told(spools: Sequence[WaitingSpool]) -> str:
+    """How many wait and how many were refused, with a remedy each; empty if there is none."""
+    waiting = sum(not spool.refused for spool in spools)
+    refused = [spool for spool in spools if spool.refused]
+    parts = [f"{waiting}: send them with `penstock sync`"] if waiting else []
+    if refused:
+        first = refused[0]
+        parts.append(
+            f"{len(refused)} refused by the server ({first.message.rstrip('.')}): `penstock sync` tries again, "
+            f"`penstock sync --discard {first.folder}` gives it up"
+        )
+    return "; ".join(parts)
 
 
 def _is_streaming(status: Status) -> bool:

@@ -56,7 +56,10 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[_JSON_KEY] = "--json" in args
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            raise _as_document(error, as_json=ctx.meta[_JSON_KEY]) from None
 
     def invoke(self, ctx: Any) -> Any:
         as_json = bool(ctx.meta.get(_JSON_KEY))
@@ -77,10 +80,25 @@ class Commands(TyperGroup):
             raise typer.Exit(exit_status(error)) from None
         except Exception as error:
             if type(error).__module__.startswith("typer."):
-                raise  # usage errors and exits: Typer shows them
+                raise _as_document(error, as_json=as_json) from None
             _trace(error)
             _tell(_unexpected(error), "UNEXPECTED", {}, as_json=as_json)
             raise typer.Exit(ExitStatus.FAILED) from None
+
+
+def _as_document(error: Exception, *, as_json: bool) -> Exception:
+    """What to raise instead of an error of Typer: itself, which Typer shows to people, or an exit once it is told as JSON."""
+    if not as_json:
+        return error
+    if isinstance(error, typer.Abort):
+        _tell("Nothing was done.", "ABORTED", {}, as_json=True)
+        return typer.Exit(ExitStatus.FAILED)
+    # Its usage errors have no public name, and this method alone.
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:
+        return error
+    _tell(format_message(), "USAGE", {}, as_json=True)
+    return typer.Exit(ExitStatus.USAGE)
 
 
 def _unexpected(error: Exception) -> str:

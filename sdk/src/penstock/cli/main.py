@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import connection, projects, runs, state, sync, tokens
+from penstock.cli import connection, experiments, projects, runs, state, sync, tokens
 from penstock.cli.failures import Commands, ExitStatus
 
 __all__ = ["build", "main"]
@@ -33,6 +33,7 @@ def build() -> typer.Typer:
     for part in (connection.app, state.app, sync.app):
         _merge(app, part)
     app.add_typer(projects.app, name="project")
+    app.add_typer(experiments.app, name="experiment")
     app.add_typer(runs.app, name="run")
     app.add_typer(tokens.app, name="token")
     for entry in sorted(entry_points(group=PLUG_IN_GROUP), key=lambda entry: entry.name):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penstock.errors import InvalidInput
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -16,6 +18,7 @@ __all__ = [
     "JsonOption",
     "ago",
     "cell",
+    "confirm",
     "console",
     "duration",
     "hint",
@@ -80,6 +83,20 @@ def hint(text: str) -> None:
     from rich.text import Text
 
     console(stderr=True).print(Text(text, style="dim"))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Asks on a terminal before something is gone for good. Returns if the answer, or `yes`, is yes.
+
+    Raises:
+        InvalidInput: There is no terminal to ask on.
+        typer.Abort: The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput("There is no terminal to ask on. Confirm with --yes.")
+    typer.confirm(question, abort=True, err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Iterable[str] = ()) -> None:

@@ -1,6 +1,6 @@
-"""Commands about runs: `run list`, `run show`, `run tail`, `run export`."""
+"""Commands about runs: `run list`, `show`, `tail`, `export`, `tag`, `delete`, `restore`."""
 
-import re
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penstock.cli.naming import ProjectOption, RunArgument, named_experiment, named_run
 from penstock.cli.output import (
     JsonOption,
     ago,
@@ -21,7 +22,8 @@ from penstock.cli.output import (
     print_table,
     say,
 )
-from penstock.errors import InvalidInput, NotFound
+from penstock.errors import InvalidInput
+from penstock.spool.values import RESERVED_TAG_PREFIX, TEXT_CHARS_MAX, check_key, check_text
 
 if TYPE_CHECKING:
     from penstock.api.tracking.v1 import metric_pb2
@@ -29,31 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Find, show, follow and export runs.")
+app = typer.Typer(no_args_is_help=True, help="Find, show, follow, export, tag and delete runs.")
 
 LIST_LIMIT = 20
 """Runs that `run list` shows unless told otherwise."""
-ID_CHARS_MIN = 4
-"""Fewest characters of an id that stand for a run."""
 LIST_COLUMNS = ("display_name", "experiment", "state", "start_time", "end_time")
 """Columns that `run list` shows unless told otherwise."""
 STATE_STYLES = {"RUNNING": "cyan", "FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "CRASHED": "red"}
-
-_ID_START = re.compile(r"[0-9a-f]+\Z")
-_PAGE = re.compile(r"https?://[^/]+/(projects/[^/?#]+/runs/[0-9a-f]{32})(?:[/?#].*)?\Z")
-
-RunArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="projects/PROJECT/runs/ID, the address of its page, the id or its beginning, or the name, "
-        "if no other run's is the same.",
-    ),
-]
-ProjectOption = Annotated[
-    str,
-    typer.Option("--project", "-p", envvar="PENSTOCK_PROJECT", help="The project. Not needed with a full name."),
-]
 
 
 @app.command("list")
@@ -94,7 +78,7 @@ def list_runs(
             filter=filter,
             order_by=order_by,
             columns=asked,
-            experiments=[_experiment(client, project, experiment)] if experiment is not None else [],
+            experiments=[named_experiment(client, experiment, project).name] if experiment is not None else [],
             show_deleted=deleted,
             limit=limit,
         )
@@ -142,7 +126,7 @@ def show(run: RunArgument, project: ProjectOption = "default", json: JsonOption 
     from penstock.client.records import latest_record, run_record
 
     with Client() as client:
-        found = client.run(_run_name(client, run, project))
+        found = client.run(named_run(client, run, project))
         record = run_record(found)
         metrics = [latest_record(metric) for metric in found.latest_metrics]
         titles = {} if json else _experiment_titles(client, project_of(found.name), {found.experiment})
@@ -181,7 +165,7 @@ def tail(
 
     state = ""
     with Client() as client:
-        for event in client.watch(_run_name(client, run, project), keys=key or (), from_now=from_now):
+        for event in client.watch(named_run(client, run, project), keys=key or (), from_now=from_now):
             if event.HasField("run"):
                 record = run_record(event.run)
                 if record["state"] != state:
@@ -227,7 +211,7 @@ def export(
     if output != STDOUT and not output.absolute().parent.is_dir():
         raise InvalidInput(f"The folder {output.absolute().parent} does not exist.")
     with Client() as client:
-        name = _run_name(client, run, project)
+        name = named_run(client, run, project)
         total = sum(metric.points for metric in client.latest(name, keys=key or ()))
         pieces = client.history(name, keys=key or (), by_rank=by_rank)
         count = write_points(
@@ -237,6 +221,109 @@ def export(
         print_json({"run": name, "file": str(output), "format": format_name, "points": count})
     elif output != STDOUT:
         say(f"Wrote {count:,} points to {output}.")
+
+
+@app.command()
+def tag(
+    run: RunArgument,
+    tags: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Tags to set; one without = is a mere label.")
+    ] = None,
+    remove: Annotated[list[str] | None, typer.Option("--remove", help="A tag to remove; repeat for more.")] = None,
+    project: ProjectOption = "default",
+    json: JsonOption = False,
+) -> None:
+    """Set and remove tags of a run. Prints those that it has then.
+
+    \b
+    Examples:
+      penstock run tag 3f2a team=vision baseline -p digits
+      penstock run tag 3f2a --remove baseline -p digits
+    """
+    wanted = _tags(tags or ())
+    removed = [check_key(key, "A tag") for key in remove or ()]
+    if not wanted and not removed:
+        raise InvalidInput("Give tags to set, as KEY=VALUE, or to remove, with --remove KEY.")
+    both = next((key for key in removed if key in wanted), None)
+    if both is not None:
+        raise InvalidInput(f"The tag {both!r} is both to be set and to be removed.")
+    from penstock.api.tracking.v1 import run_pb2, tracking_service_pb2
+    from penstock.client import Client
+    from penstock.client.records import run_record
+
+    with Client() as client:
+        name = named_run(client, run, project)
+        client.tracking.LogBatch(
+            tracking_service_pb2.LogBatchRequest(
+                run=name,
+                tags=[run_pb2.Tag(key=key, value=value) for key, value in wanted.items()],
+                removed_tags=removed,
+                # The same tags may be meant twice: set, changed, and set again.
+                request_id=secrets.token_hex(16),
+            )
+        )
+        found = run_record(client.run(name, fields=["name", "tags"]))
+    if json:
+        print_json({"name": name, "tags": found["tags"]})
+    elif found["tags"]:
+        pairs(found["tags"], title="Tags")
+    else:
+        hint(f"{name} has no tag.")
+
+
+@app.command()
+def delete(run: RunArgument, project: ProjectOption = "default", json: JsonOption = False) -> None:
+    """Move a run to the bin: it takes no more points, and lists leave it out.
+
+    \b
+    Example:
+      penstock run delete 3f2a -p digits
+    """
+    from penstock.api.tracking.v1 import tracking_service_pb2
+    from penstock.client import Client
+    from penstock.client.records import run_record
+
+    with Client() as client:
+        name = named_run(client, run, project)
+        response = client.tracking.DeleteRun(tracking_service_pb2.DeleteRunRequest(name=name))
+    if json:
+        print_json({"name": name, "lifecycle_stage": run_record(response.run)["lifecycle_stage"]})
+        return
+    say(f"Moved {name} to the bin. Take it out with `penstock run restore {name}`.")
+
+
+@app.command()
+def restore(run: RunArgument, project: ProjectOption = "default", json: JsonOption = False) -> None:
+    """Take a run out of the bin.
+
+    \b
+    Example:
+      penstock run restore 3f2a -p digits
+    """
+    from penstock.api.tracking.v1 import tracking_service_pb2
+    from penstock.client import Client
+    from penstock.client.records import run_record
+
+    with Client() as client:
+        name = named_run(client, run, project)
+        response = client.tracking.RestoreRun(tracking_service_pb2.RestoreRunRequest(name=name))
+    if json:
+        print_json({"name": name, "lifecycle_stage": run_record(response.run)["lifecycle_stage"]})
+        return
+    say(f"Took {name} out of the bin.")
+
+
+def _tags(texts: Iterable[str]) -> dict[str, str]:
+    """Tags by key, of `KEY=VALUE` and `KEY`. Raises `InvalidInput`."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if check_key(key, "A tag") in found:
+            raise InvalidInput(f"The tag {key!r} is given twice.")
+        if key.startswith(RESERVED_TAG_PREFIX):
+            raise InvalidInput(f"Tags that begin with {RESERVED_TAG_PREFIX!r} are set by penstock itself.")
+        found[key] = check_text(value, f"The tag {key!r}", TEXT_CHARS_MAX)
+    return found
 
 
 def _with_progress(
@@ -253,46 +340,6 @@ def _with_progress(
         for piece in pieces:
             yield piece
             progress.advance(task, len(piece.points.steps))
-
-
-def _run_name(client: "Client", text: str, project: str) -> str:
-    """The full name of a run, given as `RunArgument` says. Raises `NotFound`, `InvalidInput`."""
-    from penstock.client.names import project_name, run_name
-
-    page = _PAGE.match(text)
-    if page is not None or text.startswith("projects/"):
-        return run_name(page[1] if page is not None else text)
-    parent = project_name(project)
-    if len(text) == 32 and _ID_START.match(text):
-        return run_name(text, parent)
-
-    def found(filter: str) -> list[str]:
-        runs = client.runs(parent, filter=filter, columns=["display_name"], show_deleted=True, limit=2)
-        return [run.name for run in runs]
-
-    beginning = text.lower()
-    names = []
-    if _ID_START.match(beginning) and len(beginning) >= ID_CHARS_MIN:
-        names = found(f"run_id LIKE '{beginning}%'")
-        if len(names) > 1:
-            raise InvalidInput(f"Several runs of {parent} have ids that begin with {beginning}: give more of it.")
-    if not names:
-        quoted = text.replace("'", "''")
-        names = found(f"display_name = '{quoted}'")
-        if len(names) > 1:
-            raise InvalidInput(f"Several runs of {parent} have the name {text!r}: give the id of one.")
-    if not names:
-        raise NotFound(f"No run of {parent} has the name {text!r}, or an id that begins so.", reason="RUN_NOT_FOUND")
-    return names[0]
-
-
-def _experiment(client: "Client", project: str, title: str) -> str:
-    """The resource name of the experiment of a name for people. Raises `NotFound`."""
-    experiments = client.experiments(project, display_name=title, show_deleted=True) if title else ()
-    found = next(iter(experiments), None)
-    if found is None:
-        raise NotFound(f"No experiment of {project} has the name {title!r}.", reason="EXPERIMENT_NOT_FOUND")
-    return found.name
 
 
 def _experiment_titles(client: "Client", project: str, names: Iterable[str]) -> dict[str, str]:

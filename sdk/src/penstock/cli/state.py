@@ -38,7 +38,7 @@ def status(json: JsonOption = False) -> None:
     Example:
       penstock status
     """
-    from penstock.cli.backlog import waiting_spools
+    from penstock.cli.backlog import told, waiting_spools
     from penstock.client import Client
     from penstock.client.discovery import discover
 
@@ -58,6 +58,7 @@ def status(json: JsonOption = False) -> None:
                 "principal": who.principal,
                 "projects": projects,
                 "spools_waiting": len(waiting),
+                "spools_refused": sum(spool.refused for spool in waiting),
             }
         )
         return
@@ -68,7 +69,7 @@ def status(json: JsonOption = False) -> None:
             "version": server.version or "not told",
             "signed in": who.principal,
             "projects": ", ".join(projects) or "none yet: `penstock project create ID`",
-            "spools waiting": f"{len(waiting)}: send them with `penstock sync`" if waiting else "none",
+            "spools waiting": told(waiting) or "none",
         }
     )
 
@@ -229,8 +230,12 @@ def _backlog() -> Check:
         return Check("spool", "ok", "nothing waits to be sent")
     size = sum(spool.bytes_on_disk for spool in waiting) / MEBIBYTE
     message = f"{len(waiting)} spools wait to be sent or are being sent, {size:.1f} MiB, in {config.spool_dir()}."
-    told = next((spool.message for spool in waiting if spool.message), "")
-    return Check("spool", "warning", f"{message}{f' {told}' if told else ''}", "Send them with `penstock sync`.")
+    why = next((spool.message for spool in waiting if spool.message), "")
+    remedy = "Send them with `penstock sync`."
+    refused = next((spool for spool in waiting if spool.refused), None)
+    if refused is not None:
+        remedy += f" What the server refuses is given up with `penstock sync --discard {refused.folder}`."
+    return Check("spool", "warning", f"{message}{f' {why}' if why else ''}", remedy)
 
 
 def _extras() -> Check:

@@ -1,4 +1,4 @@
-"""The command that sends what was logged without a server, or left behind by a sender that died: `sync`."""
+"""The command that sends what was logged without a server, or left behind by a sender that died, or gives it up: `sync`."""
 
 import logging
 import sys
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from penstock.cli.failures import ExitStatus
-from penstock.cli.output import JsonOption, console, hint, print_json
+from penstock.cli.output import JsonOption, confirm, console, hint, print_json, say
+from penstock.errors import InvalidInput, SpoolCorrupt
 
 if TYPE_CHECKING:
     from penstock.sender import SyncProgress, SyncResult
@@ -36,6 +37,10 @@ def sync(
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Spools, or folders of spools. Default: all on this machine."),
     ] = None,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Give up the spools named, with all in them that was not sent.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before that.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Send what was logged here and is not on the server yet: offline runs, and what a crash left.
@@ -43,11 +48,17 @@ def sync(
     Nothing is sent twice, however often it is called. A spool goes to the server that it was begun for. With --json, one
     document per spool.
 
+    What a server refuses for good is removed with --discard, which asks first.
+
     \b
     Examples:
       penstock sync
       penstock sync /mnt/cluster/penstock/spool
+      penstock sync --discard ~/.penstock/spool/RUN/WRITER
     """
+    if discard:
+        _discard(path or [], yes=yes, json=json)
+        return
     from penstock.sender import sync as send
 
     # The results say it, once; without a handler logging would print each attempt.
@@ -66,6 +77,30 @@ def sync(
         raise typer.Exit(status)
 
 
+def _discard(folders: list[Path], *, yes: bool, json: bool) -> None:
+    from penstock.spool.meta import META_FILE, SpoolMeta
+    from penstock.spool.segments import spool_bytes
+    from penstock.spool.settle import discard
+
+    if not folders:
+        raise InvalidInput("Name the spools to discard, as `penstock status` and `penstock sync` show them.")
+    for folder in folders:
+        # Not folders of spools: too much would be gone by a slip.
+        if not (folder / META_FILE).is_file():
+            raise InvalidInput(f"{folder} is not a spool.")
+    for folder in folders:
+        try:
+            run = SpoolMeta.read(folder).run_name
+        except SpoolCorrupt:
+            run = ""
+        confirm(f"Remove {spool_bytes(folder):,} bytes of {run or 'a damaged spool'} for good, in {folder}?", yes=yes)
+        discard(folder)
+        if json:
+            print_json({"folder": str(folder), "run": run, "discarded": True})
+        else:
+            say(f"Discarded {folder}.")
+
+
 def _document(result: "SyncResult") -> dict[str, Any]:
     return {**asdict(result), "folder": str(result.folder)}
 
@@ -80,7 +115,9 @@ def _show(result: "SyncResult") -> None:
     if result.message:
         console().print(Text(f"  {result.message}", style="dim"))
     if _status(result) is ExitStatus.FAILED:
-        console().print(Text(f"  It stays in {result.folder}; to give it up, remove that folder.", style="dim"))
+        console().print(
+            Text(f"  It stays in {result.folder}; `penstock sync --discard` with that folder gives it up.", style="dim")
+        )
     if result.receipt is not None and result.receipt.dropped:
         console().print(Text(f"  {result.receipt.dropped:,} points were dropped while logging.", style="yellow"))
 

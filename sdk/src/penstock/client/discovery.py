@@ -49,18 +49,18 @@ def discover(http: str, timeout_s: float) -> ServerInfo:
             date = response.headers.get("Date")
     except urllib.error.HTTPError as error:
         error.close()
-        raise _not_penstock(http, f"it answered {error.code}") from error
+        raise _not_penstock(http, f"it answered {error.code}") from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLError):
-            raise ServerUnavailable(f"No secure connection to {http}: {error.reason}.") from error
-        raise _silent(http) from error
+            raise ServerUnavailable(f"No secure connection to {http}: {error.reason}.") from None
+        raise _silent(http, error.reason) from None
     except (OSError, ValueError) as error:
-        raise _silent(http) from error
+        raise _silent(http, error) from None
     try:
         content: Any = json.loads(body)
         grpc, version = str(content["grpc"]), str(content.get("version", ""))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _not_penstock(http, "it does not know /.well-known/penstock") from error
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _not_penstock(http, "it does not know /.well-known/penstock") from None
     return ServerInfo(_reachable(grpc, http), version, _clock_ahead_s(date))
 
 
@@ -81,8 +81,11 @@ def _clock_ahead_s(date: str | None) -> float | None:
         return None
 
 
-def _silent(http: str) -> ServerUnavailable:
-    return ServerUnavailable(f"The Penstock server at {http} does not answer. Is it running, and is the address right?")
+def _silent(http: str, why: object) -> ServerUnavailable:
+    return ServerUnavailable(
+        f"The Penstock server at {http} does not answer. Is it running, and is the address right?",
+        metadata={"details": str(why)},
+    )
 
 
 def _not_penstock(http: str, what: str) -> ServerUnavailable:

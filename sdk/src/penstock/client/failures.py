@@ -21,7 +21,7 @@ from penstock.errors import (
     ServerUnavailable,
 )
 
-__all__ = ["is_code", "translated"]
+__all__ = ["cause_to_show", "is_code", "translated"]
 
 _ERRORS: dict[grpc.StatusCode, type[PenstockError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
@@ -69,6 +69,15 @@ def translated(error: grpc.RpcError, server: str) -> PenstockError:
         request_id = _request_id(error)
         details = f"{details} (request id {request_id})" if request_id else details
     return kind(details, reason=reason or code.name, metadata=metadata)
+
+
+def cause_to_show(error: grpc.RpcError) -> grpc.RpcError | None:
+    """What a translated error is raised `from`: None where it says all, so that a notebook shows it alone.
+
+    That is so where the server gave its reason, and where it did not answer. Anything else nobody expected.
+    """
+    reason, _ = _error_info(error)
+    return None if reason or _ERRORS.get(_code(error)) is ServerUnavailable else error
 
 
 def _code(error: grpc.RpcError) -> grpc.StatusCode:

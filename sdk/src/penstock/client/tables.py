@@ -3,11 +3,13 @@
 pandas and polars tables are made from Arrow ones, so that a column has the same type in all three.
 """
 
+import html
 import importlib
 import json
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from penstock.api.tracking.v1 import metric_pb2
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Rows", "arrow_points", "arrow_points_schema", "arrow_table", "require", "to_pandas", "to_polars"]
+
+HTML_ROWS_MAX = 20
+"""Rows that a notebook shows."""
 
 Item = TypeVar("Item")
 
@@ -34,6 +39,24 @@ class Rows(list[Item], Generic[Item]):
     def __init__(self, items: Iterable[Item], rows_of: Callable[[Item], Iterable[Mapping[str, Any]]]) -> None:
         super().__init__(items)
         self._rows_of = rows_of
+
+    def __repr__(self) -> str:
+        kinds = " or ".join(sorted({type(item).__name__ for item in self}))
+        return (
+            f"<Rows: {len(self):,}{f' of {kinds}' if kinds else ''}: iterate, or to_arrow(), to_pandas(), to_polars()>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The first rows as a table, for notebooks. Everything is here already: nothing is fetched for it."""
+        rows = list(islice((row for item in self for row in self._rows_of(item)), HTML_ROWS_MAX + 1))
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(_cell(row.get(name)))}</td>' for name in names)}</tr>"
+            for row in rows[:HTML_ROWS_MAX]
+        )
+        more = f"<p>The first {HTML_ROWS_MAX} rows; all by to_pandas().</p>" if len(rows) > HTML_ROWS_MAX else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
     def to_arrow(self) -> "pa.Table":
         """An Arrow table. Raises `MissingExtra`."""
@@ -151,3 +174,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, default=str)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value) if isinstance(value, (datetime, float)) else _text(value)

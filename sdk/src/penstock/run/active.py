@@ -1,7 +1,8 @@
 """The run that is going on in this process, and how it ends when the process does.
 
 Clean exit: FINISHED. Uncaught exception: FAILED, with its last lines. Ctrl-C or SIGTERM: KILLED. A process that vanishes says
-nothing: its sender sees that, and reports CRASHED.
+nothing: its sender sees that, and reports CRASHED. `sys.exit(1)` looks like a clean exit from here: Python passes its code
+neither to `sys.excepthook` nor to `atexit`.
 """
 
 import atexit
@@ -16,16 +17,17 @@ from penstock.errors import PenstockError
 from penstock.run.run import INTERRUPTED_WAIT_S, Run, failure_text
 from penstock.run.sender_process import leave_outliving
 
-__all__ = ["activate", "active_run", "install_hooks"]
+__all__ = ["activate", "active_run", "finished_run_name", "install_hooks"]
 
 _SIGNAL_EXIT_OFFSET: Final = 128
 
 
 class _Process:
-    """What belongs to the process and not to a run: the run that is going on, and the hooks."""
+    """What belongs to the process and not to a run: the run that is going on, the last that ended, and the hooks."""
 
     def __init__(self) -> None:
         self.run: Run | None = None
+        self.finished_run_name: str | None = None
         self.hooks_installed = False
         self.failure: BaseException | None = None
 
@@ -36,6 +38,11 @@ _process = _Process()
 def active_run() -> Run | None:
     """The run that is going on in this process; None if there is none."""
     return _process.run
+
+
+def finished_run_name() -> str | None:
+    """The name for people of the run that ended last in this process; None if none did."""
+    return _process.finished_run_name
 
 
 def activate(run: Run) -> None:
@@ -68,6 +75,7 @@ def install_hooks() -> None:
 def _deactivate(run: Run) -> None:
     if _process.run is run:
         _process.run = None
+        _process.finished_run_name = run.name
 
 
 def _at_exit() -> None:

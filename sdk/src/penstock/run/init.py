@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from penstock.capture import captured_process
 from penstock.config import Connection, home, resolve
-from penstock.errors import InvalidInput, InvalidType, NotConnected, PenstockError
-from penstock.run.active import activate, active_run, install_hooks
+from penstock.errors import InvalidInput, InvalidType, NotConnected, PenstockError, RunFinished
+from penstock.run.active import activate, active_run, finished_run_name, install_hooks
 from penstock.run.messages import say
 from penstock.run.monitor import SYSTEM_METRICS_INTERVAL_S
 from penstock.run.receipt import Receipt
@@ -42,7 +42,7 @@ def init(
     *,
     experiment: str | None = None,
     name: str | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: object = None,
     tags: Mapping[str, str] | Iterable[str] | None = None,
     notes: str | None = None,
     group: str | None = None,
@@ -64,7 +64,8 @@ def init(
             token allows that.
         experiment: The display name of the experiment, PENSTOCK_EXPERIMENT without it. Created if it is missing.
         name: The run's name for people, at most 500 characters. Made up if missing.
-        config: Params. Nested mappings are flattened, their keys joined by `/`.
+        config: Params: a mapping, a dataclass, an `argparse.Namespace`, or an object whose public attributes are meant.
+            Nested ones are recorded flat, their keys joined by `/`.
         tags: Labels: a mapping, or names without a value.
         notes: For people, Markdown, at most 100,000 characters.
         group: Binds runs that belong together, at most 250 characters.
@@ -127,10 +128,15 @@ def init(
     options = RunOptions(
         mode=chosen_mode,
         strict=strict,
-        first_step=min(first_step, 2**63 - 1),
+        first_step=first_step,
         capture=wants_capture,
         system_metrics_interval_s=interval_s,
     )
+    if given_id is None and chosen_mode != "disabled" and _is_second_of_many(rank):
+        say(
+            "this is one of many ranks, and each that calls init starts a run of its own. For one run of all, give all the "
+            "same id: set PENSTOCK_RUN_ID to 32 hex digits before they start, such as those of `openssl rand -hex 16`."
+        )
     former = active_run()
     if former is not None:
         say(f"run {former.name} was still going on in this process: it is finished now.")
@@ -138,12 +144,13 @@ def init(
     spool_root = home() / "spool"
     run = Run(meta, options, connection if chosen_mode == "online" else None, spool_root)
     # Before the spool is made: an argument that is wrong must not leave a run behind.
-    run.config.check(config or {})
+    inputs = {} if config is None else config
+    run.check_config(inputs)
     labels = _labels(tags)
     run.open()
     install_hooks()
     activate(run)
-    run.config.update(config or {})
+    run.config.update(inputs)
     run.tags.update(labels)
     if wants_capture and not joins:
         run.tags.set_own(captured_process())
@@ -154,7 +161,7 @@ def init(
 
 
 def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
-    """Logs into the run that is going on. As `Run.log`. Raises `InvalidInput` when there is none."""
+    """Logs into the run that is going on. As `Run.log`. Raises `InvalidInput` when none was started."""
     _needed().log(metrics, step)
 
 
@@ -167,6 +174,11 @@ def finish(status: str | None = None, *, timeout_s: float | None = None) -> Rece
 def _needed() -> Run:
     run = active_run()
     if run is None:
+        former = finished_run_name()
+        if former is not None:
+            raise RunFinished(
+                f"The run {former} is finished: it takes no more. Start another one with penstock.init()."
+            )
         raise InvalidInput("No run is going on in this process: start one with penstock.init().")
     return run
 
@@ -178,6 +190,12 @@ def _rank() -> int:
             # A variable of this name may mean something else: then it is no rank.
             return int(text) if text.isascii() and text.isdigit() and int(text) < 2**31 else 0
     return 0
+
+
+def _is_second_of_many(rank: int) -> bool:
+    """Whether this is rank 1 of several: one to speak for all, and not rank 0, which may be the only one that logs."""
+    counts = (os.environ.get(variable) or "" for variable in ("WORLD_SIZE", "SLURM_NTASKS"))
+    return rank == 1 and any(text.isascii() and text.isdigit() and int(text) > 1 for text in counts)
 
 
 def _choice(value: str, choices: tuple[str, ...], what: str) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -74,13 +74,19 @@ class Monitor:
         """Passes on what the sender has to say, each thing once, and keeps it alive. Returns what it says of itself."""
         status = read_status(self._writer.folder)
         if status is not None:
-            for warning in status.warnings:
-                self._say_once(warning)
+            self.tell([*status.notices, *status.warnings])
             if status.state == "refused":
-                self._say_once(f"{status.message} Nothing is lost: what is logged stays in {self._writer.folder}.")
+                self.tell([f"{status.message} Nothing is lost: what is logged stays in {self._writer.folder}."])
         if self.sender is not None:
             self.sender.keep_alive()
         return status
+
+    def tell(self, texts: Sequence[str]) -> None:
+        """Says each of these, unless it was said before."""
+        for text in texts:
+            if text not in self._said:
+                self._said.add(text)
+                say(text)
 
     def find_server(self) -> None:
         """Looks for a server again, if none was known."""
@@ -132,8 +138,3 @@ class Monitor:
         for key, value in captured_git(self._capture_git).items():
             with contextlib.suppress(PenstockError):
                 self._writer.write_record(RecordType.TAG, {"key": f"penstock.{key}", "value": value})
-
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            say(text)

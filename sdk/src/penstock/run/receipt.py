@@ -31,3 +31,11 @@ class Receipt:
     def complete(self) -> bool:
         """Whether every point that was logged is durable on the server."""
         return self.verified and self.dropped == 0 and self.points_durable == self.points_logged
+
+    def __str__(self) -> str:
+        durable = "all" if self.points_durable == self.points_logged else f"{self.points_durable:,}"
+        parts = [f"{self.points_logged:,} points logged", f"{durable} durable on the server"]
+        if self.dropped:
+            parts.append(f"{self.dropped:,} dropped")
+        parts.append("verified" if self.verified else "not verified")
+        return f"{self.run} {self.state}: {', '.join(parts)}"

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, Self
 
 from penstock.config import Connection, home
 from penstock.errors import InvalidInput, RunFinished, SpoolFull
-from penstock.run.entries import Config, Summary, Tags
+from penstock.run.entries import Config, Params, Summary, Tags
 from penstock.run.messages import say
 from penstock.run.monitor import Monitor
 from penstock.run.receipt import Receipt
@@ -60,7 +60,7 @@ class Run:
     """A run that takes metrics. Made by `penstock.init`, usable from any thread and in forked children.
 
     Attributes:
-        config: Params: a dict that writes.
+        config: Params: a dict that writes, also by attributes: `run.config.lr`.
         summary: What you say of the outcome: a dict that writes.
         tags: Labels: a dict that writes.
     """
@@ -78,7 +78,8 @@ class Run:
         self._lock = threading.RLock()
         self._on_finished: Callable[[Run], None] | None = None
         self._spool_trouble_said = False
-        self.config = Config(self._record)
+        self._params = Params(self._record)
+        self.config = Config(self._params)
         self.summary = Summary(self._record)
         self.tags = Tags(self._record)
 
@@ -242,6 +243,10 @@ class Run:
         """Makes the spool and starts its sender. For `init`."""
         self._open_writer()
 
+    def check_config(self, values: object) -> None:
+        """Raises what `config.update` would raise, and writes nothing. For `init`."""
+        self._params.check(values)
+
     def when_finished(self, callback: "Callable[[Run], None]") -> None:
         """Sets who is told that the run ended."""
         self._on_finished = callback
@@ -380,6 +385,7 @@ class _Waiting:
                 say(f"sending for {INTERRUPTED_WAIT_S:.0f} s more; Ctrl-C again leaves at once.")
         self._clear()
         if found is not None:
+            self._monitor.tell(found.notices)
             return Receipt(
                 run=found.run,
                 points_logged=found.points_logged,

@@ -38,9 +38,13 @@ class Link:
     Args:
         connection: The server.
         meta: The spool.
+
+    Attributes:
+        created_project: The project that had to be created, without `projects/`; empty if there was one.
     """
 
     def __init__(self, connection: Connection, meta: SpoolMeta) -> None:
+        self.created_project = ""
         self._meta = meta
         self._channel = AsyncChannel(connection, CALL_TIMEOUT_S)
         self._auth: Any = auth_service_pb2_grpc.AuthServiceStub(self._channel)
@@ -137,6 +141,7 @@ class Link:
             await self._auth.CreateProject(request)
         except (AlreadyExists, PermissionDenied, Conflict):
             return False
+        self.created_project = self._meta.project
         return True
 
 

@@ -86,6 +86,7 @@ class Sending:
         self._status = Status("connecting")
         self._status_written: Status | None = None
         self._warnings: list[str] = []
+        self._notices: list[str] = []
         self._began_ended = False
         self._progress = Progress()
 
@@ -149,7 +150,11 @@ class Sending:
         """One connection, from its making to its end."""
         link = Link(self._connection(), self._source.meta)
         try:
-            await link.prepare(owner_alive=self._source.owner_alive())
+            try:
+                await link.prepare(owner_alive=self._source.owner_alive())
+            finally:
+                # Also if the run could not be created yet: the next attempt will find the project there.
+                self._note_project(link.created_project)
             await Exchange(self._source, self._epoch, self._take, follow=self._limits.follow).run(link)
             return await self._finished(link)
         finally:
@@ -193,10 +198,11 @@ class Sending:
             digest=last.chain.hex(),
             verified=self._progress.chain == last.chain and self._progress.points == last.points_total,
             max_step=end.get("max_step"),
+            notices=[*self._notices, *self._warnings],
         )
         self._tell("streaming", now=True)
         await asyncio.to_thread(settle, source.folder, source.meta, receipt)
-        return Outcome(Ending.DONE, "; ".join(self._warnings), "", self._progress.points, receipt)
+        return Outcome(Ending.DONE, "; ".join(receipt.notices), "", self._progress.points, receipt)
 
     async def _lives_elsewhere(self, link: Link, end_time_us: int) -> bool:
         """Whether the run was resumed after this spool ended, so that its end is not ours to tell."""
@@ -225,6 +231,11 @@ class Sending:
         if text not in self._warnings and len(self._warnings) < _WARNINGS_MAX:
             self._warnings.append(text)
 
+    def _note_project(self, project: str) -> None:
+        notice = f"created project {project}"
+        if project and notice not in self._notices:
+            self._notices.append(notice)
+
     def _stopped(self, ending: Ending, message: str, reason: str) -> Outcome:
         states = {Ending.REFUSED: "refused", Ending.UNREACHABLE: "left"}
         if ending in states:
@@ -236,7 +247,9 @@ class Sending:
         for text in self._source.damage_messages():
             self._warn(text)
         former = self._status
-        self._status = Status(state, message, reason, self._progress.points, list(self._warnings), os.getpid())
+        self._status = Status(
+            state, message, reason, self._progress.points, list(self._warnings), list(self._notices), os.getpid()
+        )
         changed = (former.state, former.message, former.warnings) != (state, message, self._warnings)
         if now or changed or self._status_written is None:
             self._write_status()

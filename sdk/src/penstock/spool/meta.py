@@ -107,6 +107,7 @@ class Status:
         reason: The server's reason, such as `RUN_DELETED`.
         acked_points: Points that are durable on the server.
         warnings: What the server did not apply, and what was found damaged in the spool, oldest first.
+        notices: What was done beside sending, such as the project that was created, oldest first.
         sender_process_id: The sender.
     """
 
@@ -115,6 +116,7 @@ class Status:
     reason: str = ""
     acked_points: int = 0
     warnings: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     sender_process_id: int = 0
 
 
@@ -131,6 +133,7 @@ class ReceiptData:
         digest: The chain over all batches as the sender computed it, 64 hex digits.
         verified: Whether the server computed the same chain.
         max_step: The greatest step; None without points.
+        notices: Those of the sender's `Status`, and its warnings: it may be done before anybody looked at that.
     """
 
     run: str
@@ -141,6 +144,7 @@ class ReceiptData:
     digest: str
     verified: bool
     max_step: int | None = None
+    notices: list[str] = field(default_factory=list)
 
 
 def write_status(folder: Path, status: Status) -> None:

@@ -15,6 +15,8 @@ from penstock.errors import InvalidInput, InvalidType
 __all__ = [
     "JSON_CHARS_MAX",
     "KEY_CHARS_MAX",
+    "NESTING_DEPTH_MAX",
+    "RESERVED_TAG_PREFIX",
     "TEXT_CHARS_MAX",
     "TypedValue",
     "check_key",
@@ -27,6 +29,8 @@ KEY_CHARS_MAX: Final = 250
 TEXT_CHARS_MAX: Final = 8_000
 JSON_CHARS_MAX: Final = 32_000
 NESTING_DEPTH_MAX: Final = 32
+RESERVED_TAG_PREFIX: Final = "penstock."
+"""Tags that begin so say where and how a run was started, and are not for users to set."""
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1

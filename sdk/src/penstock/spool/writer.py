@@ -170,12 +170,13 @@ class SpoolWriter:
 
         Args:
             row: Values by key: anything with `__float__`; nested mappings are joined by `/`. Empty: nothing is written.
-            step: The step, within int64; None means one more than the greatest so far.
+            step: The step, within int64; None means one more than the greatest so far, and after 2^63-1 one more than the
+                last that was named.
             counts_steps: Whether the default step goes on from this row.
 
         Raises:
             InvalidType: A value or key is of the wrong kind. Nothing of the row is written.
-            InvalidInput: A key or value is out of its limits. Nothing of the row is written.
+            InvalidInput: A key or value is out of its limits, or no step is left. Nothing of the row is written.
             LimitExceeded: The writer would use more than `KEYS_PER_WRITER_MAX` keys.
             RunFinished: `finish` was called.
             SpoolFull: There is no room, and the writer is strict.
@@ -204,12 +205,15 @@ class SpoolWriter:
             if step is None:
                 step = self._next_step
                 if step > STEP_MAX:
-                    raise InvalidInput("The greatest step is used up: give step=.")
+                    raise InvalidInput(
+                        f"The last step was {STEP_MAX} (2^63-1), and there is none after it: name one, as in "
+                        "log({...}, step=0). Counting goes on from there."
+                    )
             if self._busy:
                 self._recover()
             self._busy = True
             if counts_steps:
-                if step >= self._next_step:
+                if step >= self._next_step or self._next_step > STEP_MAX:
                     self._next_step = step + 1
                 if self.max_step is None or step > self.max_step:
                     self.max_step = step

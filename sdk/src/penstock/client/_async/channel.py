@@ -23,7 +23,7 @@ import grpc
 
 from penstock.api.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from penstock.client.discovery import discover
-from penstock.client.failures import is_code, translated
+from penstock.client.failures import cause_to_show, is_code, translated
 from penstock.client.rules import CallRule, call_rule
 from penstock.client.runtime_async import Cancelled, Lock, SilenceGuard, Stream, in_thread, open_channel, sleep
 from penstock.config import Connection, is_loopback
@@ -135,10 +135,10 @@ class AsyncChannel:
                     renewed = True
                     continue
                 if not rule.repeatable or not is_code(error, grpc.StatusCode.UNAVAILABLE):
-                    raise failure from error
+                    raise failure from cause_to_show(error)
                 pause_s = _pause_s(attempt)
                 if attempt == RETRIES_MAX or pause_s >= _left_s(deadline_s):
-                    raise failure from error
+                    raise failure from cause_to_show(error)
             attempt += 1
             await sleep(pause_s)
 
@@ -180,19 +180,19 @@ class AsyncChannel:
                 if guard is not None and guard.expired:
                     raise ServerUnavailable(
                         f"The Penstock server at {self._connection.http} has been silent for {silence_s:g} s."
-                    ) from error
+                    ) from None
                 if not isinstance(error, grpc.RpcError):
                     raise
                 failure = translated(error, self._connection.http)
                 if started:
-                    raise failure from error
+                    raise failure from cause_to_show(error)
                 if access is not None and not renewed and is_code(error, grpc.StatusCode.UNAUTHENTICATED):
                     self._drop(access)
                     renewed = True
                     continue
                 unreached = rule.repeatable and is_code(error, grpc.StatusCode.UNAVAILABLE)
                 if not unreached or attempt == RETRIES_MAX:
-                    raise failure from error
+                    raise failure from cause_to_show(error)
             finally:
                 if guard is not None:
                     guard.stop()
@@ -213,7 +213,7 @@ class AsyncChannel:
         except grpc.RpcError as error:
             if is_code(error, grpc.StatusCode.UNAUTHENTICATED):
                 self._drop(access)
-            raise translated(error, self._connection.http) from error
+            raise translated(error, self._connection.http) from cause_to_show(error)
         finally:
             call.cancel()
 

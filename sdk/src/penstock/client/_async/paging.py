@@ -51,6 +51,11 @@ class AsyncPages(Generic[Item]):
         self._columns = columns
         self._limit = limit
 
+    def __repr__(self) -> str:
+        most = "" if self._limit is None else f" of at most {self._limit:,}"
+        how = "fetched when read: iterate, or to_list(), to_arrow(), to_pandas(), to_polars()"
+        return f"<{type(self).__name__}{most}, {how}>"
+
     async def __aiter__(self) -> Stream[Item]:
         left = self._limit
         if left is not None and left <= 0:
@@ -101,6 +106,9 @@ class AsyncPoints:
     def __init__(self, read: Callable[[], Stream[metric_pb2.MetricSeries]], by_rank: bool) -> None:
         self._read = read
         self._by_rank = by_rank
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, fetched when read: iterate, or to_arrow(), to_pandas(), to_polars()>"
 
     def __aiter__(self) -> Stream[metric_pb2.MetricSeries]:
         return self._read()

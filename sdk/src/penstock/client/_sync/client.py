@@ -34,6 +34,11 @@ STREAM_SILENCE_S = 30.0
 """A server that says nothing on a stream for so long counts as gone. It sends a sign of life every ten seconds."""
 READ_SILENCE_S = 120.0
 """The same for full-resolution reads, where the server may first have to gather and sort."""
+TITLE_CHARS_MAX = 200
+DESCRIPTION_CHARS_MAX = 10_000
+LIFETIME_S_MIN = 60
+LIFETIME_S_MAX = 315_360_000
+"""Ten years of 365 days."""
 WATCH_RETURN_S = 60.0
 """For how long a watcher waits for a server that went away."""
 WATCH_PAUSE_S = 1.0
@@ -72,6 +77,9 @@ class Client:
         self._channel = Channel(self.connection, timeout_s)
         self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(self._channel)
         self.tracking: Any = tracking_service_pb2_grpc.TrackingServiceStub(self._channel)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.connection.http}>"
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +120,10 @@ class Client:
 
         Raises:
             AlreadyExists: There is one of this name.
+            InvalidInput: The id or a text is out of its limits.
         """
+        _check_length("title", title, chars_max=TITLE_CHARS_MAX)
+        _check_length("description", description, chars_max=DESCRIPTION_CHARS_MAX)
         project = auth_service_pb2.Project(title=title, description=description)
         response = self.auth.CreateProject(
             auth_service_pb2.CreateProjectRequest(
@@ -150,7 +161,11 @@ class Client:
 
         Raises:
             PermissionDenied: It would reach further than the caller's own token.
+            InvalidInput: An argument is out of its limits.
         """
+        _check_length("title", title, chars_min=1, chars_max=TITLE_CHARS_MAX)
+        if lifetime_s is not None and not LIFETIME_S_MIN <= lifetime_s <= LIFETIME_S_MAX:
+            raise InvalidInput("A token works for 60 seconds at least and ten years at most.")
         request = auth_service_pb2.CreateTokenRequest(
             title=title, projects=[project_name(project) for project in projects], role=_role(role)
         )
@@ -411,6 +426,14 @@ class Client:
             finally:
                 responses.close()
             sleep(WATCH_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, keeps no secret
+
+
+def _check_length(what: str, text: str, *, chars_min: int = 0, chars_max: int) -> None:
+    """Raises `InvalidInput`, in words for people: the server says the same in those of its contract."""
+    if len(text) < chars_min:
+        raise InvalidInput(f"The {what} must not be empty.")
+    if len(text) > chars_max:
+        raise InvalidInput(f"The {what} has {len(text):,} characters, at most {chars_max:,} are allowed.")
 
 
 def _role(role: str | None) -> auth_service_pb2.Role:

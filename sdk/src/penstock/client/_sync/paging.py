@@ -52,6 +52,11 @@ class Pages(Generic[Item]):
         self._columns = columns
         self._limit = limit
 
+    def __repr__(self) -> str:
+        most = "" if self._limit is None else f" of at most {self._limit:,}"
+        how = "fetched when read: iterate, or to_list(), to_arrow(), to_pandas(), to_polars()"
+        return f"<{type(self).__name__}{most}, {how}>"
+
     def __iter__(self) -> Stream[Item]:
         left = self._limit
         if left is not None and left <= 0:
@@ -102,6 +107,9 @@ class Points:
     def __init__(self, read: Callable[[], Stream[metric_pb2.MetricSeries]], by_rank: bool) -> None:
         self._read = read
         self._by_rank = by_rank
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, fetched when read: iterate, or to_arrow(), to_pandas(), to_polars()>"
 
     def __iter__(self) -> Stream[metric_pb2.MetricSeries]:
         return self._read()
