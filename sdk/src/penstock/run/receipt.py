@@ -34,7 +34,8 @@ class Receipt:
 
     def __str__(self) -> str:
         durable = "all" if self.points_durable == self.points_logged else f"{self.points_durable:,}"
-        parts = [f"{self.points_logged:,} points logged", f"{durable} durable on the server"]
+        points = "1 point" if self.points_logged == 1 else f"{self.points_logged:,} points"
+        parts = [f"{points} logged", f"{durable} durable on the server"]
         if self.dropped:
             parts.append(f"{self.dropped:,} dropped")
         parts.append("verified" if self.verified else "not verified")
