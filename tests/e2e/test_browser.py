@@ -42,6 +42,13 @@ for lr in (0.1, 0.01):
             run.log({"train/loss": math.exp(-step * lr / 100) + spike, "odd/value": math.nan if step % 2 else 1.0}, step=step)
         run.log({"validation/accuracy": 1 - lr}, step=3000)
 """
+MANY_METRICS = """
+import penstock
+
+with penstock.init(project="default", experiment="journey", name="many") as run:
+    for step in range(3):
+        run.log({f"layer/{i}": i + step for i in range(3000)} | {"train/loss": step}, step=step)
+"""
 LIVE_RUN = """
 import math, pathlib, sys, time, penstock
 
@@ -123,6 +130,10 @@ class Browser:
             " return {x: Array.from(t.x), y: Array.from(t.y)}; }",
             plot,
         )
+
+    def wait_until(self, script: str, value: object) -> None:
+        """Waits until a function of the page returns a value."""
+        self.page.wait_for_function(f"value => ({script})() === value", arg=value)
 
     def wait_for_steps(self, key: str, steps: int) -> None:
         """Waits until a curve reaches a step."""
@@ -275,6 +286,63 @@ def test_runs_are_compared(browser: Browser) -> None:
     assert drawn == 2
     expect(browser.page.locator(".differences")).to_contain_text("0.01")
     browser.shot("compare")
+
+    # A click on a run's chip hides its curves, another shows them.
+    drawn_runs = (
+        "() => document.querySelector('[data-chart=\"train/loss\"] .js-plotly-plot').data"
+        ".filter(curve => curve.visible).length"
+    )
+    chip = browser.page.locator(".legend-toggle").first
+    chip.click()
+    expect(chip).to_have_attribute("aria-pressed", "false")
+    browser.wait_until(drawn_runs, 1)
+    browser.shot("compare-hidden")
+    chip.click()
+    browser.wait_until(drawn_runs, 2)
+
+
+def test_a_zoom_shows_every_point_and_a_double_click_takes_it_back(browser: Browser) -> None:
+    browser.sign_in()
+    browser.open_run("done-0.1")
+    reduced = browser.curve("train/loss")["x"]
+    assert len([step for step in reduced if 1200 <= (step or 0) <= 1300]) < 100
+    plot = '[data-chart="train/loss"] .js-plotly-plot'
+    browser.page.evaluate(
+        "selector => window.Plotly.relayout(document.querySelector(selector), {'xaxis.range': [1200, 1300]})", plot
+    )
+    inside = (
+        "() => document.querySelector('[data-chart=\"train/loss\"] .js-plotly-plot').data[0].x"
+        ".filter(step => step >= 1200 && step <= 1300).length"
+    )
+    browser.wait_until(inside, 101)
+    browser.shot("zoom")
+    browser.page.locator(f"{plot} .nsewdrag").dblclick()
+    browser.wait_until(
+        "() => document.querySelector('[data-chart=\"train/loss\"] .js-plotly-plot').data[0].x.length", len(reduced)
+    )
+
+
+def test_a_run_with_thousands_of_metrics(browser: Browser, platform: Platform) -> None:
+    assert trained(platform, MANY_METRICS).wait(120) == 0
+    browser.sign_in()
+    browser.open_run("many")
+    page = browser.page
+    browser.curve("train/loss")
+    expect(page.locator("#charts-rest")).to_contain_text("61 of 3,001 metrics")
+    page.get_by_role("button", name="layer 60 of 3,000").click()
+    shown = page.locator('[data-chart^="layer/"]')
+    assert [shown.nth(place).get_attribute("data-chart") for place in (1, 2, 10)] == ["layer/1", "layer/2", "layer/10"]
+    page.get_by_role("button", name="Show 60 more").click()
+    expect(page.locator(".section-more")).to_contain_text("120 of 3,000 shown", timeout=WAIT_MS)
+
+    # Every key is found, also one that has no slot.
+    page.get_by_role("textbox", name="Find metrics").fill("2998 layer")
+    assert browser.curve("layer/2998")["y"] == [2998, 2999, 3000]
+    expect(shown).to_have_count(1)
+    expect(page.locator("#charts-rest")).to_be_empty()
+    page.get_by_role("textbox", name="Find metrics").fill("nothing like it")
+    expect(page.locator("#charts-none")).to_contain_text("No metric contains", timeout=WAIT_MS)
+    browser.shot("many-metrics")
 
 
 def test_order_and_columns_are_kept_in_the_address(browser: Browser) -> None:

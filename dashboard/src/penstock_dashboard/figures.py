@@ -15,7 +15,18 @@ from typing import Any, Literal
 
 from penstock.api.tracking.v1 import metric_pb2
 
-__all__ = ["PALETTE", "ChartOptions", "Curve", "LineStyle", "against", "curve", "figure", "legend_name", "smooth"]
+__all__ = [
+    "PALETTE",
+    "ChartOptions",
+    "Curve",
+    "LineStyle",
+    "against",
+    "curve",
+    "detailed",
+    "figure",
+    "legend_name",
+    "smooth",
+]
 
 PALETTE = (
     "#4c6ef5",
@@ -38,6 +49,13 @@ XAxis = Literal["step", "relative", "wall"]
 MARKERS_POINTS_MAX = 2
 """A curve with at most this many points gets markers, since its line could not be seen."""
 TITLE_CHARS_MAX = 60
+STEP_TICKS_MAX = 6
+"""Ticks of an x axis at most."""
+STEP_FORMATS: list[dict[str, Any]] = [
+    {"dtickrange": [None, 99], "value": ",d"},
+    {"dtickrange": [100, None], "value": ".9~s"},
+]
+"""Steps are whole: near each other they are written out, far from each other as `500`, `1.5k`, `2M`."""
 FONT_FAMILY = (
     'Inter, ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "DejaVu Sans", '
     "sans-serif"
@@ -61,11 +79,11 @@ class ChartOptions:
 
 @dataclass(frozen=True)
 class LineStyle:
-    """What a series is called and which colour it has."""
+    """What a series is called, which colour it has, and whether the visitor took it out of sight."""
 
     name: str
     color: str
-    dash: str = "solid"
+    hidden: bool = False
 
 
 @dataclass
@@ -156,6 +174,22 @@ def against(line: Curve, metric: metric_pb2.MetricSeries) -> Curve:
     return replace(line, x=x, y=y, mean_x=mean_x, mean_y=mean_y)
 
 
+def detailed(line: Curve, part: Curve) -> Curve:
+    """Puts a part of a series, read in finer detail, in its place in the series. Both are over steps."""
+    if not part.x:
+        return line
+
+    def spliced(
+        x: list[float], y: list[float | None], part_x: list[float], part_y: list[float | None]
+    ) -> tuple[list[float], list[float | None]]:
+        before, after = bisect.bisect_left(x, part.x[0]), bisect.bisect_right(x, part.x[-1])
+        return x[:before] + part_x + x[after:], y[:before] + part_y + y[after:]
+
+    x, y = spliced(line.x, line.y, part.x, part.y)
+    mean_x, mean_y = spliced(line.mean_x, line.mean_y, part.mean_x, part.mean_y)
+    return replace(line, x=x, y=y, mean_x=mean_x, mean_y=mean_y)
+
+
 def smooth(values: Sequence[float | None], weight: float) -> list[float | None]:
     """The exponential moving average with bias correction: the first value is kept, gaps stay gaps.
 
@@ -176,7 +210,12 @@ def smooth(values: Sequence[float | None], weight: float) -> list[float | None]:
 
 
 def figure(
-    curves: Sequence[tuple[Curve, LineStyle]], options: ChartOptions, *, revision: str, x_title: str = ""
+    curves: Sequence[tuple[Curve, LineStyle]],
+    options: ChartOptions,
+    *,
+    revision: str,
+    x_title: str = "",
+    zoom: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """One chart.
 
@@ -185,6 +224,7 @@ def figure(
         options: How they are drawn.
         revision: While it stays the same, the visitor's zoom is kept when the data change.
         x_title: Name of the x axis, when it is another metric.
+        zoom: The steps that the visitor zoomed into; None means all.
 
     Returns:
         A figure as Plotly takes it.
@@ -198,12 +238,13 @@ def figure(
             "name": style.name,
             "x": line.x,
             "y": line.y,
-            "line": {"color": style.color, "width": 1.6, "dash": style.dash},
+            "line": {"color": style.color, "width": 1.6},
             "marker": {"color": style.color, "size": 6},
             "hovertemplate": "%{y:.5~g}<extra></extra>"
             if len(curves) == 1
             else "%{y:.5~g}<extra>%{fullData.name}</extra>",
             "connectgaps": False,
+            "visible": not style.hidden,
         }
         if options.smoothing > 0 and not single:
             traces.append({**trace, "opacity": 0.25, "line": {**trace["line"], "width": 1}, "hoverinfo": "skip"})
@@ -214,7 +255,7 @@ def figure(
                 "line": {**trace["line"], "width": 2},
             }
         traces.append(trace)
-    return {"data": traces, "layout": _layout(options, revision, x_title)}
+    return {"data": traces, "layout": _layout(curves, options, revision, x_title, zoom)}
 
 
 def legend_name(text: str) -> str:
@@ -223,15 +264,35 @@ def legend_name(text: str) -> str:
     return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _layout(options: ChartOptions, revision: str, x_title: str) -> dict[str, Any]:
-    x_axis: dict[str, Any] = {"automargin": True, "showgrid": False, "zeroline": False, "ticks": "", "nticks": 6}
+def _tick_mode(curves: Sequence[tuple[Curve, LineStyle]], zoom: tuple[float, float] | None) -> str:
+    """`linear`, a tick at each whole step, where Plotly would also choose halves; `auto` where it chooses well itself."""
+    ends = zoom or [end for line, _ in curves if line.x for end in (line.x[0], line.x[-1])]
+    return "linear" if ends and max(ends) - min(ends) < STEP_TICKS_MAX else "auto"
+
+
+def _layout(
+    curves: Sequence[tuple[Curve, LineStyle]],
+    options: ChartOptions,
+    revision: str,
+    x_title: str,
+    zoom: tuple[float, float] | None,
+) -> dict[str, Any]:
+    x_axis: dict[str, Any] = {
+        "automargin": True,
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "nticks": STEP_TICKS_MAX,
+    }
     x_axis |= {"spikethickness": 1, "spikedash": "solid"}
     if x_title:
         x_axis |= {"title": {"text": legend_name(x_title), "standoff": 2}, "hoverformat": ".5~g"}
     elif options.x == "step":
-        x_axis |= {"hoverformat": ",.7~r", "tickformat": "~s"}
+        x_axis |= {"hoverformat": ",d", "tickformatstops": STEP_FORMATS}
+        x_axis |= {"tick0": 0, "dtick": 1, "tickmode": _tick_mode(curves, zoom)}
     elif options.x == "relative":
-        x_axis |= {"title": {"text": "seconds since start", "standoff": 2}, "hoverformat": ",.1f", "tickformat": "~s"}
+        x_axis |= {"title": {"text": "seconds since start", "standoff": 2}, "hoverformat": ",.1f"}
+        x_axis |= {"tickformat": ",.7~r"}
     else:
         x_axis |= {"type": "date", "title": {"text": "UTC", "standoff": 2}}
     y_axis: dict[str, Any] = {

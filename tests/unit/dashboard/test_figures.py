@@ -172,3 +172,29 @@ def test_a_logarithmic_axis() -> None:
 def test_names_in_legends_are_text_and_short() -> None:
     assert figures.legend_name("<b>&") == "&lt;b&gt;&amp;"
     assert len(figures.legend_name("x" * 500)) == figures.TITLE_CHARS_MAX
+
+
+def test_near_each_other_steps_have_ticks_at_whole_numbers() -> None:
+    def tick_mode(steps: int, zoom: tuple[float, float] | None = None) -> str:
+        line = figures.curve(points(*((step, step, 1.0) for step in range(steps))), x="step")
+        return figures.figure([(line, STYLE)], ChartOptions(), revision="a", zoom=zoom)["layout"]["xaxis"]["tickmode"]
+
+    assert [tick_mode(1), tick_mode(figures.STEP_TICKS_MAX), tick_mode(1000)] == ["linear", "linear", "auto"]
+    assert [tick_mode(0), tick_mode(1000, zoom=(3.2, 4.1)), tick_mode(1000, zoom=(3, 40))] == ["auto", "linear", "auto"]
+
+
+def test_a_zoomed_part_takes_its_place_in_finer_detail() -> None:
+    values = [float(step) for step in range(100)]
+    coarse = figures.curve(buckets(values, 20), x="step")
+    fine = figures.curve(points(*((step, 0, values[step]) for step in range(30, 61))), x="step")
+    line = figures.detailed(coarse, fine)
+    assert line.x == [0, 19, 20, *range(30, 61), 79, 80, 99]
+    assert line.y == line.x
+    assert line.mean_x == [19, *range(30, 61), 79, 99]
+    assert figures.detailed(coarse, Curve()) == coarse
+
+
+def test_a_hidden_run_keeps_its_place_and_is_not_drawn() -> None:
+    line = figures.curve(points((0, 0, 1.0)), x="step")
+    traces = figures.figure([(line, LineStyle("run", "#000", hidden=True))], ChartOptions(), revision="a")["data"]
+    assert [trace["visible"] for trace in traces] == [False]

@@ -27,6 +27,17 @@
         }
     }
 
+    // The button whose click called, its element and its id; null when none was clicked: buttons also call as they appear.
+    function clicked() {
+        var called = window.dash_clientside.callback_context.triggered.filter(function (one) { return one.value; })[0];
+        if (!called) {
+            return null;
+        }
+        var id = called.prop_id.slice(0, called.prop_id.lastIndexOf("."));
+        var element = document.getElementById(id);
+        return element ? {element: element, key: JSON.parse(id)} : null;
+    }
+
     function anyRunning(api) {
         var running = false;
         api.forEachNode(function (node) {
@@ -88,6 +99,46 @@
             if (api) {
                 api.refreshInfiniteCache();
             }
+        },
+
+        // A section gets as many slots as its button says.
+        more_charts: function (clicks, limits) {
+            var button = clicked();
+            if (!button) {
+                return noUpdate();
+            }
+            var changed = Object.assign({}, limits);
+            changed[button.key.section] = Number(button.element.dataset.limit);
+            return changed;
+        },
+
+        // Which steps each chart was zoomed into; without an entry it shows all.
+        zoom_charts: function (layouts, zooms) {
+            var changed = Object.assign({}, zooms);
+            window.dash_clientside.callback_context.triggered.forEach(function (one) {
+                var layout = one.value || {};
+                var chart = JSON.parse(one.prop_id.slice(0, one.prop_id.lastIndexOf("."))).chart;
+                var range = layout["xaxis.range"] || [layout["xaxis.range[0]"], layout["xaxis.range[1]"]];
+                if (typeof range[0] === "number" && typeof range[1] === "number") {
+                    changed[chart] = [Math.min(range[0], range[1]), Math.max(range[0], range[1])];
+                } else if (layout["xaxis.autorange"]) {
+                    delete changed[chart];
+                }
+            });
+            return JSON.stringify(changed) === JSON.stringify(zooms) ? noUpdate() : changed;
+        },
+
+        // A click on a run's chip hides its curves in all charts, another shows them.
+        hide_runs: function (clicks, hidden) {
+            var button = clicked();
+            if (!button) {
+                return noUpdate();
+            }
+            var hides = hidden.indexOf(button.key.run) === -1;
+            button.element.setAttribute("aria-pressed", String(!hides));
+            return hides ? hidden.concat([button.key.run]) : hidden.filter(function (run) {
+                return run !== button.key.run;
+            });
         },
 
         // The address always shows the view; the history does not fill with every keystroke.

@@ -8,29 +8,49 @@ tick shows the truth.
 
 import asyncio
 import hashlib
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, Patch, State, dcc, html, no_update, set_props
+from dash import ALL, ClientsideFunction, Dash, Input, Output, Patch, State, ctx, dcc, html, no_update, set_props
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from penstock.api.tracking.v1 import metric_pb2, tracking_service_pb2
+from penstock.api.tracking.v1 import metric_pb2, run_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
-from penstock_dashboard import figures, formatting
+from penstock_dashboard import figures, formatting, ordering
 from penstock_dashboard.components.icon import icon
 from penstock_dashboard.pages.context import visitor_client
 from penstock_dashboard.session import Sessions
 
-__all__ = ["LIVE_MS", "QUIET_MS", "ChartedRun", "charts", "list_keys", "register", "register_tick"]
+__all__ = [
+    "LIVE_MS",
+    "QUIET_MS",
+    "ChartedRun",
+    "KeyList",
+    "charts",
+    "definitions_of",
+    "goal_text",
+    "list_keys",
+    "register",
+    "register_tick",
+]
 
 LIVE_MS = 1000
 """How often charts are read anew while a run goes on."""
 QUIET_MS = 15_000
 """How often otherwise: late points may come, and a run may be resumed."""
-KEYS_MAX = 5000
-"""Metrics that get a slot."""
+KEYS_PER_PAGE = 10_000
+"""Keys per ListMetricKeys, its maximum."""
+KEYS_MAX = 20_000
+"""Keys that are read at most; of more the find box finds any."""
+KEYS_MANY = 1000
+"""With more keys than this, new ones are looked for at every tenth tick only."""
+KEYS_MANY_TICKS = 10
+PATTERN_CHARS_MAX = 250
+"""Characters of a pattern, as ListMetricKeys takes them."""
 VISIBLE_MAX = 40
 """Charts drawn in one answer; the rest follow with the next tick."""
 BUCKETS_SINGLE = 500
@@ -38,10 +58,16 @@ BUCKETS_SINGLE = 500
 BUCKETS_COMPARED_MIN = 100
 POINTS_PER_CHART_MAX = 6000
 """Vertices that the curves of one chart share."""
-SLOTS_OPEN_MAX = 60
-"""A section with more charts than this starts closed, unless it is the first."""
+SLOTS_PER_SECTION = 60
+"""Slots that a section begins with, and by which it grows. One with more metrics starts closed, unless it is the first."""
+SLOTS_MAX = 600
+"""Slots of all sections together, at the beginning; a page with more takes seconds to build."""
+SECTIONS_MAX = 100
+STEP_MIN, STEP_MAX = -(2**63), 2**63 - 1
+"""What a step can be: an int64."""
 PLOT_HEIGHT_PX = 226
 """Height of a plot; the style sheet gives an empty slot the same, so that nothing jumps."""
+NO_METRIC = "No metric yet. Charts appear with the first point."
 GENERAL = "general"
 SYSTEM = "system"
 SECTION_ORDER = {GENERAL: 6, "train": 1, "training": 1, "val": 2, "valid": 2, "validation": 2, "eval": 3, "test": 3}
@@ -69,35 +95,99 @@ class ChartedRun:
     start_s: float | None
 
 
-async def list_keys(client: AsyncClient, project: str, run_ids: Sequence[str]) -> list[str]:
-    """The metrics of the runs, in order."""
-    response = await client.tracking.ListMetricKeys(
-        tracking_service_pb2.ListMetricKeysRequest(
-            parent=f"projects/{project}",
-            runs=[f"projects/{project}/runs/{run_id}" for run_id in run_ids],
-            page_size=KEYS_MAX,
-        )
+@dataclass(frozen=True)
+class KeyList:
+    """Metrics in natural order.
+
+    Attributes:
+        keys: Their keys.
+        complete: Whether these are all.
+    """
+
+    keys: tuple[str, ...]
+    complete: bool
+
+    def total(self) -> str:
+        """How many there are, for people."""
+        return f"{len(self.keys):,}" if self.complete else f"more than {len(self.keys):,}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """The metrics of one prefix.
+
+    Attributes:
+        name: The prefix.
+        keys: Those that get a slot.
+        total: How many there are.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    total: int
+
+
+async def list_keys(client: AsyncClient, project: str, run_ids: Sequence[str], text: str = "") -> KeyList:
+    """The metrics of the runs that contain every word of a text, whatever their case. The server searches all keys."""
+    request = tracking_service_pb2.ListMetricKeysRequest(
+        parent=f"projects/{project}",
+        runs=[f"projects/{project}/runs/{run_id}" for run_id in run_ids],
+        pattern=key_pattern(text),
+        page_size=KEYS_PER_PAGE,
     )
-    return list(response.keys)
+    keys: list[str] = []
+    while True:
+        response = await client.tracking.ListMetricKeys(request)
+        keys += response.keys
+        request.page_token = response.next_page_token
+        if not request.page_token or len(keys) >= KEYS_MAX:
+            return KeyList(tuple(ordering.natural(matching(keys, text))), complete=not request.page_token)
 
 
-def charts(project: str, runs: Sequence[ChartedRun], keys: Sequence[str], *, live: bool, ranks: int) -> html.Div:
+def key_pattern(text: str) -> str:
+    """The expression for the longest word of a text: RE2 knows no "and", so the rest is for `matching`."""
+    word = max(text.split(), key=len, default="")
+    while word and len(pattern := f"(?i){re.escape(word)}") > PATTERN_CHARS_MAX:
+        word = word[:-1]
+    return pattern if word else ""
+
+
+def matching(keys: Sequence[str], text: str) -> list[str]:
+    """The metrics that contain every word of the text, whatever their case."""
+    words = text.lower().split()
+    return [key for key in keys if all(word in key.lower() for word in words)]
+
+
+def goal_text(goal: int) -> str:
+    """Which way a metric is better, in words; empty if its goal is not set."""
+    words: dict[int, str] = {
+        run_pb2.METRIC_GOAL_MINIMIZE: "Lower is better",
+        run_pb2.METRIC_GOAL_MAXIMIZE: "Higher is better",
+    }
+    return words.get(goal, "")
+
+
+def charts(project: str, runs: Sequence[ChartedRun], listed: KeyList, *, live: bool, ranks: int) -> html.Div:
     """The chart area with its toolbar.
 
     Args:
         project: The project's id.
         runs: What is drawn.
-        keys: The metrics known so far; more may come.
+        listed: The metrics known so far; more may come.
         live: Whether any of the runs goes on.
         ranks: How many ranks wrote: with several, they can be shown apart.
     """
+    sections = sections_of(listed.keys, {})
     context = {"project": project, "runs": [vars(run) for run in runs]}
     scope = _scope(context)
     return html.Div(
         className="charts",
         children=[
             dcc.Store(id="charts-context", data=context),
-            dcc.Store(id="charts-keys", data=list(keys)),
+            dcc.Store(id="charts-shown", data=_shown(sections, listed, ["", {}])),
+            dcc.Store(id="charts-limits", data={}),
+            dcc.Store(id="charts-zoom", data={}),
+            dcc.Store(id="charts-hidden", data=[]),
             dcc.Store(id="charts-visible", data=[]),
             dcc.Store(id="charts-drawn", data={}),
             dcc.Store(id="charts-tick", data=0),
@@ -111,8 +201,8 @@ def charts(project: str, runs: Sequence[ChartedRun], keys: Sequence[str], *, liv
                     html.Div(
                         id="charts-none",
                         className="charts-none",
-                        children="No metric yet. Charts appear with the first point.",
-                        style={"display": "none"} if keys else {},
+                        children=NO_METRIC,
+                        style={"display": "none"} if listed.keys else {},
                     ),
                     dmc.Accordion(
                         id="charts-sections",
@@ -121,9 +211,10 @@ def charts(project: str, runs: Sequence[ChartedRun], keys: Sequence[str], *, liv
                         chevronPosition="left",
                         variant="default",
                         chevron=icon("chevron-down", 16),
-                        value=_open_at_first(_sections(keys)),
-                        children=_items(scope, keys, {}),
+                        value=_open_at_first(sections),
+                        children=_items(scope, sections, {}),
                     ),
+                    html.Div(_rest(sections, listed), id="charts-rest", className="quiet charts-rest"),
                 ],
             ),
         ],
@@ -137,7 +228,9 @@ def register(app: Dash, sessions: Sessions) -> None:
         Output("charts-sections", "children"),
         Output("charts-sections", "value"),
         Output("charts-none", "style"),
-        Output("charts-keys", "data"),
+        Output("charts-none", "children"),
+        Output("charts-rest", "children"),
+        Output("charts-shown", "data"),
         Output("charts-drawn", "data"),
         Output("charts-done", "data"),
         Output("notice", "children", allow_duplicate=True),
@@ -148,8 +241,11 @@ def register(app: Dash, sessions: Sessions) -> None:
         Input("charts-log", "checked"),
         Input("charts-ranks", "value"),
         Input("charts-filter", "value"),
+        Input("charts-limits", "data"),
+        Input("charts-zoom", "data"),
+        Input("charts-hidden", "data"),
         State("charts-context", "data"),
-        State("charts-keys", "data"),
+        State("charts-shown", "data"),
         State("charts-drawn", "data"),
         State("charts-sections", "value"),
         prevent_initial_call=True,
@@ -162,8 +258,11 @@ def register(app: Dash, sessions: Sessions) -> None:
         log_y: bool | None,
         ranks: str | None,
         text: str | None,
+        limits: dict[str, int],
+        zooms: dict[str, list[float]],
+        hidden: list[str],
         context: dict[str, Any],
-        keys: list[str],
+        shown: dict[str, Any],
         drawn: dict[str, str],
         opened: list[str] | None,
     ) -> tuple[Any, ...]:
@@ -171,30 +270,48 @@ def register(app: Dash, sessions: Sessions) -> None:
         options = figures.ChartOptions(x=x or "step", log_y=bool(log_y), smoothing=float(smoothing or 0))
         apart = ranks == "apart"
         project, runs = context["project"], [ChartedRun(**run) for run in context["runs"]]
-        looked_at = (visible or [])[:VISIBLE_MAX]
-        known, x_keys = await asyncio.gather(
-            list_keys(client, project, [run.run_id for run in runs]),
-            _x_keys(client, project, runs[0].run_id, looked_at),
-        )
-        if options.x != "step" or apart:
-            x_keys = {}
-        wanted = list(dict.fromkeys((*looked_at, *x_keys.values())))
-        found = await _read(client, project, runs, wanted, apart)
-        shown = _matching(known, text or "")
         scope = _scope(context)
-        rebuilt = shown != keys
+        looked_at = (visible or [])[:VISIBLE_MAX]
+        asked = [(text or "").strip(), limits]
+        # Scrolling asks for series only: to list the keys takes longer, when there are many.
+        due = "charts-tick" in _triggers() and (shown["count"] <= KEYS_MANY or tick % KEYS_MANY_TICKS == 0)
+        lists = due or shown["asked"] != asked
+        listing = list_keys(client, project, [run.run_id for run in runs], text or "") if lists else _nothing()
+        listed, definitions = await asyncio.gather(listing, _definitions(client, project, runs[0].run_id, looked_at))
+        over_steps = options.x == "step" and not apart
+        x_keys = {key: one.x_key for key, one in definitions.items() if one.x_key not in {"", key} and over_steps}
+        wanted = list(dict.fromkeys((*looked_at, *x_keys.values())))
+        found = await _read(client, project, runs, wanted, apart, None)
+        ranges = {
+            key: (zoom[0], zoom[1])
+            for key in looked_at
+            if (zoom := zooms.get(_slot_id(scope, key))) and options.x == "step" and key not in x_keys
+        }
+        details = await _read_details(client, project, runs, ranges, found, apart)
+        sections = sections_of(listed.keys, limits) if listed is not None else []
+        rebuilt = listed is not None and _shown(sections, listed, asked) != shown
         cards: dict[str, Any] = {}
         now_drawn = {} if rebuilt else dict(drawn)
         for key in looked_at:
-            if key not in shown:
-                continue
             slot = _slot_id(scope, key)
             series = found.get(key, [])
             x_key = x_keys.get(key, "")
-            version = _version(series, options, apart, x_key)
+            version = _version(series, options, apart, x_key, ranges.get(key), details.get(key, []), hidden)
             if not rebuilt and drawn.get(slot) == version:
                 continue
-            content = _content(key, series, runs, options, apart, x_key, found.get(x_key, []))
+            content = _content(
+                key,
+                series,
+                runs,
+                options,
+                apart=apart,
+                x_key=x_key,
+                x_series=found.get(x_key, []),
+                zoom=ranges.get(key),
+                details=details.get(key, []),
+                hidden=hidden,
+                goal=definitions[key].goal if key in definitions else 0,
+            )
             if rebuilt:
                 cards[key] = _card(slot, key, content)
             elif slot in drawn and content.figure["data"]:
@@ -202,22 +319,43 @@ def register(app: Dash, sessions: Sessions) -> None:
             else:
                 set_props({"type": "slot", "chart": slot}, {"children": _card(slot, key, content)})
             now_drawn[slot] = version
-        if not rebuilt:
-            return no_update, no_update, no_update, no_update, now_drawn, tick, None
-        sections = _sections(shown)
-        before = {name for name, _ in _sections(keys)}
-        still_open = [name for name in opened or [] if name in dict(sections)]
-        new_open = [name for name in _open_at_first(sections) if name not in before]
+        if listed is None or not rebuilt:
+            return *[no_update] * 6, now_drawn, tick, None
+        names = [section.name for section in sections]
+        still_open = [name for name in opened or [] if name in names]
+        # What was searched for is to be seen; else sections that the visitor closed stay closed.
+        searched = bool(asked[0]) and shown["asked"][0] != asked[0]
+        new_open = [
+            name
+            for name in _open_at_first(sections)
+            if name not in still_open and (searched or name not in shown["names"])
+        ]
         return (
-            _items(scope, shown, cards),
+            _items(scope, sections, cards),
             [*still_open, *new_open],
-            {"display": "none"} if shown else {},
-            shown,
+            {"display": "none"} if listed.keys else {},
+            f"No metric contains “{text}”." if (text or "").strip() else NO_METRIC,
+            _rest(sections, listed),
+            _shown(sections, listed, asked),
             now_drawn,
             tick,
             None,
         )
 
+    app.clientside_callback(
+        ClientsideFunction("penstock", "more_charts"),
+        Output("charts-limits", "data"),
+        Input({"type": "more", "section": ALL}, "n_clicks"),
+        State("charts-limits", "data"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("penstock", "zoom_charts"),
+        Output("charts-zoom", "data"),
+        Input({"type": "graph", "chart": ALL}, "relayoutData"),
+        State("charts-zoom", "data"),
+        prevent_initial_call=True,
+    )
     app.clientside_callback(
         ClientsideFunction("penstock", "tick_when_done"),
         Output("charts-tick", "data"),
@@ -244,26 +382,50 @@ class _Content:
     figure: dict[str, Any]
     value: str
     notes: list[Any]
+    goal: int
 
 
-async def _x_keys(client: AsyncClient, project: str, run_id: str, keys: Sequence[str]) -> dict[str, str]:
-    """Which metrics are drawn over which others, as the first run defines it: the exact key before a prefix."""
+def _triggers() -> set[str]:
+    """The ids of the components that called."""
+    triggered: Any = ctx.triggered_prop_ids
+    return set(triggered.values())
+
+
+async def _nothing() -> None:
+    """Stands for a call that is not needed."""
+
+
+async def _definitions(
+    client: AsyncClient, project: str, run_id: str, keys: Sequence[str]
+) -> dict[str, run_pb2.MetricDefinition]:
+    """How metrics are to be shown, as the first run defines it: the exact key before a prefix."""
     response = await client.tracking.GetRun(
         tracking_service_pb2.GetRunRequest(
             name=f"projects/{project}/runs/{run_id}", read_mask=FieldMask(paths=["metric_definitions"])
         )
     )
-    chosen: dict[str, str] = {}
-    for definition in sorted(response.run.metric_definitions, key=lambda one: (one.key.endswith("*"), -len(one.key))):
+    return definitions_of(response.run.metric_definitions, keys)
+
+
+def definitions_of(
+    definitions: Sequence[run_pb2.MetricDefinition], keys: Sequence[str]
+) -> dict[str, run_pb2.MetricDefinition]:
+    """Each key's definition: that of the exact key before that of a prefix, a longer prefix before a shorter one."""
+    chosen: dict[str, run_pb2.MetricDefinition] = {}
+    for definition in sorted(definitions, key=lambda one: (one.key.endswith("*"), -len(one.key))):
         for key in keys:
-            matches = key == definition.key or (definition.key.endswith("*") and key.startswith(definition.key[:-1]))
-            if matches and definition.x_key != key:
-                chosen.setdefault(key, definition.x_key)
-    return {key: x_key for key, x_key in chosen.items() if x_key}
+            if key == definition.key or (definition.key.endswith("*") and key.startswith(definition.key[:-1])):
+                chosen.setdefault(key, definition)
+    return chosen
 
 
 async def _read(
-    client: AsyncClient, project: str, runs: Sequence[ChartedRun], keys: Sequence[str], apart: bool
+    client: AsyncClient,
+    project: str,
+    runs: Sequence[ChartedRun],
+    keys: Sequence[str],
+    apart: bool,
+    steps: metric_pb2.StepRange | None,
 ) -> dict[str, list[metric_pb2.MetricSeries]]:
     if not keys:
         return {}
@@ -273,6 +435,7 @@ async def _read(
             parent=f"projects/{project}",
             runs=[f"projects/{project}/runs/{run.run_id}" for run in runs],
             keys=keys,
+            range=steps,
             max_points=max(BUCKETS_COMPARED_MIN, min(BUCKETS_SINGLE, per_run)),
             rank_mode=metric_pb2.RANK_MODE_APART if apart else metric_pb2.RANK_MODE_TOGETHER,
         )
@@ -283,23 +446,55 @@ async def _read(
     return found
 
 
+async def _read_details(
+    client: AsyncClient,
+    project: str,
+    runs: Sequence[ChartedRun],
+    ranges: Mapping[str, tuple[float, float]],
+    found: Mapping[str, Sequence[metric_pb2.MetricSeries]],
+    apart: bool,
+) -> dict[str, list[metric_pb2.MetricSeries]]:
+    """What the visitor zoomed into, of the series that came reduced."""
+    keys = [key for key in ranges if any(one.HasField("buckets") for one in found.get(key, []))]
+    parts = await asyncio.gather(
+        *(_read(client, project, runs, [key], apart, step_range(*ranges[key])) for key in keys)
+    )
+    return {key: part.get(key, []) for key, part in zip(keys, parts, strict=True)}
+
+
+def step_range(first: float, last: float) -> metric_pb2.StepRange:
+    """The whole steps around a stretch of an x axis."""
+    return metric_pb2.StepRange(
+        first=max(STEP_MIN, min(STEP_MAX, math.floor(first))), last=max(STEP_MIN, min(STEP_MAX, math.ceil(last)))
+    )
+
+
 def _content(
     key: str,
     series: Sequence[metric_pb2.MetricSeries],
     runs: Sequence[ChartedRun],
     options: figures.ChartOptions,
+    *,
     apart: bool,
     x_key: str,
     x_series: Sequence[metric_pb2.MetricSeries],
+    zoom: tuple[float, float] | None,
+    details: Sequence[metric_pb2.MetricSeries],
+    hidden: Sequence[str],
+    goal: int,
 ) -> _Content:
+    detail_of = {(one.run, one.rank): one for one in details}
     x_by_run = {one.run: one for one in x_series}
     places = {run.run_id: index for index, run in enumerate(runs)}
     curves: list[tuple[figures.Curve, figures.LineStyle]] = []
     not_finite = 0
     for index, one in enumerate(series):
-        place = places[one.run.rpartition("/")[2]]
+        run_id = one.run.rpartition("/")[2]
+        place = places[run_id]
         line = figures.curve(one, x=options.x, start_s=runs[place].start_s)
         not_finite += line.not_finite
+        if (one.run, one.rank) in detail_of:
+            line = figures.detailed(line, figures.curve(detail_of[one.run, one.rank], x="step"))
         if one.run in x_by_run:
             line = figures.against(line, x_by_run[one.run])
         name, color_index = runs[place].label, place
@@ -307,7 +502,7 @@ def _content(
             name = f"rank {one.rank}" if len(runs) == 1 else f"{name} · rank {one.rank}"
             color_index = index
         color = figures.PALETTE[color_index % len(figures.PALETTE)]
-        curves.append((line, figures.LineStyle(figures.legend_name(name), color)))
+        curves.append((line, figures.LineStyle(figures.legend_name(name), color, run_id in hidden)))
     notes: list[Any] = []
     if not_finite:
         detail = ", ".join(
@@ -324,7 +519,7 @@ def _content(
     if len(curves) == 1 and curves[0][0].latest is not None:
         value = formatting.number(curves[0][0].latest)
     look = f"{key}|{options.x}|{options.log_y}|{x_key}"
-    return _Content(figures.figure(curves, options, revision=look, x_title=x_key), value, notes)
+    return _Content(figures.figure(curves, options, revision=look, x_title=x_key, zoom=zoom), value, notes, goal)
 
 
 def _card(slot: str, key: str, content: _Content) -> list[Any]:
@@ -334,6 +529,7 @@ def _card(slot: str, key: str, content: _Content) -> list[Any]:
             className="chart-head",
             children=[
                 html.Span(rest or prefix, className="chart-title", title=key),
+                *_goal_arrow(content.goal),
                 html.Span(content.notes, id={"type": "notes", "chart": slot}),
                 html.Span(content.value, id={"type": "value", "chart": slot}, className="chart-value"),
             ],
@@ -350,6 +546,14 @@ def _card(slot: str, key: str, content: _Content) -> list[Any]:
     ]
 
 
+def _goal_arrow(goal: int) -> list[Any]:
+    words = goal_text(goal)
+    if not words:
+        return []
+    arrow = "↓" if goal == run_pb2.METRIC_GOAL_MINIMIZE else "↑"
+    return [html.Span(arrow, className="chart-goal", title=words, role="img", **{"aria-label": words})]
+
+
 def _graph_config(key: str) -> Any:
     return {**GRAPH_CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key.replace("/", "-")}}
 
@@ -359,6 +563,8 @@ def _refresh(slot: str, content: _Content, *, same_look: bool) -> None:
     if same_look:
         figure: Any = Patch()
         figure["data"] = content.figure["data"]
+        if "tickmode" in content.figure["layout"]["xaxis"]:
+            figure["layout"]["xaxis"]["tickmode"] = content.figure["layout"]["xaxis"]["tickmode"]
     else:
         figure = content.figure
     set_props({"type": "graph", "chart": slot}, {"figure": figure})
@@ -366,9 +572,18 @@ def _refresh(slot: str, content: _Content, *, same_look: bool) -> None:
     set_props({"type": "notes", "chart": slot}, {"children": content.notes})
 
 
-def _version(series: Sequence[metric_pb2.MetricSeries], options: figures.ChartOptions, apart: bool, x_key: str) -> str:
+def _version(
+    series: Sequence[metric_pb2.MetricSeries],
+    options: figures.ChartOptions,
+    apart: bool,
+    x_key: str,
+    zoom: tuple[float, float] | None,
+    details: Sequence[metric_pb2.MetricSeries],
+    hidden: Sequence[str],
+) -> str:
     """Changes when the chart would: `<data>|<look>`. Points only ever come, so their number tells."""
-    data = ",".join(str(one.total_points) for one in series)
+    counts = ",".join(str(one.total_points) for one in (*series, *details))
+    data = f"{counts};{zoom};{','.join(hidden)}"
     return f"{data}|{options.x},{options.log_y},{options.smoothing},{apart},{x_key}"
 
 
@@ -381,53 +596,111 @@ def _slot_id(scope: str, key: str) -> str:
     return hashlib.blake2s(f"{scope}|{key}".encode(), digest_size=8).hexdigest()
 
 
-def _matching(keys: Sequence[str], text: str) -> list[str]:
-    """The metrics that contain every word of the text, whatever their case."""
-    words = text.lower().split()
-    return [key for key in keys if all(word in key.lower() for word in words)]
+def sections_of(keys: Sequence[str], limits: Mapping[str, int]) -> list[Section]:
+    """Metrics by prefix: train, validation and test first, then the rest by name, those without a prefix, and system.
 
-
-def _sections(keys: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Metrics by prefix: train, validation and test first, then the rest by name, those without a prefix, and system."""
+    Args:
+        keys: The metrics, in natural order.
+        limits: How many slots a section gets that the visitor wanted to see more of.
+    """
     groups: dict[str, list[str]] = {}
     for key in keys:
         prefix, slash, _ = key.partition("/")
         groups.setdefault(prefix if slash and prefix else GENERAL, []).append(key)
 
-    def place(name: str) -> tuple[int, str]:
-        return (9, name) if name == SYSTEM else (SECTION_ORDER.get(name, 5), name)
+    def place(name: str) -> tuple[int, Any]:
+        return (9 if name == SYSTEM else SECTION_ORDER.get(name, 5), ordering.natural_key(name))
 
-    return [(name, groups[name]) for name in sorted(groups, key=place)]
+    sections: list[Section] = []
+    left = SLOTS_MAX
+    for name in sorted(groups, key=place)[:SECTIONS_MAX]:
+        members = groups[name]
+        shown = members[: limits.get(name, min(SLOTS_PER_SECTION, left))]
+        left = max(0, left - len(shown))
+        sections.append(Section(name, tuple(shown), len(members)))
+    return sections
 
 
-def _open_at_first(sections: Sequence[tuple[str, list[str]]]) -> list[str]:
+def _shown(sections: Sequence[Section], listed: KeyList, asked: list[Any]) -> dict[str, Any]:
+    """What the browser sends back to say which slots it has: a digest, since thousands of keys are much to send.
+
+    It also holds what they answer, the text and the limits: an answer that came too late is then asked for again.
+    """
+    text = repr([(section.name, section.keys, section.total) for section in sections])
+    return {
+        "digest": hashlib.blake2s(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest(),
+        "names": [section.name for section in sections],
+        "count": len(listed.keys),
+        "complete": listed.complete,
+        "asked": asked,
+    }
+
+
+def _rest(sections: Sequence[Section], listed: KeyList) -> str | None:
+    """Says that metrics are missing, when they are."""
+    shown = sum(len(section.keys) for section in sections)
+    if shown == len(listed.keys) and listed.complete:
+        return None
+    return f"{shown:,} of {listed.total()} metrics have a chart here. To see others, type a part of their names above."
+
+
+def _open_at_first(sections: Sequence[Section]) -> list[str]:
     return [
-        name
-        for index, (name, keys) in enumerate(sections)
-        if index == 0 or (name != SYSTEM and len(keys) <= SLOTS_OPEN_MAX)
+        section.name
+        for index, section in enumerate(sections)
+        if index == 0 or (section.name != SYSTEM and section.total <= SLOTS_PER_SECTION and section.keys)
     ]
 
 
-def _items(scope: str, keys: Sequence[str], cards: Mapping[str, Any]) -> list[Any]:
+def _items(scope: str, sections: Sequence[Section], cards: Mapping[str, Any]) -> list[Any]:
     return [
         dmc.AccordionItem(
-            value=name,
+            value=section.name,
             children=[
                 dmc.AccordionControl(
                     [
-                        html.Span(name.capitalize() if name == GENERAL else name, className="section-name"),
-                        html.Span(str(len(members)), className="section-count"),
+                        html.Span(
+                            section.name.capitalize() if section.name == GENERAL else section.name,
+                            className="section-name",
+                        ),
+                        html.Span(_section_count(section), className="section-count"),
                     ]
                 ),
                 dmc.AccordionPanel(
-                    html.Div(
-                        [_slot(scope, key, cards.get(key)) for key in members],
-                        className="chart-grid",
-                    )
+                    [
+                        html.Div([_slot(scope, key, cards.get(key)) for key in section.keys], className="chart-grid"),
+                        *_more(section),
+                    ]
                 ),
             ],
         )
-        for name, members in _sections(keys)
+        for section in sections
+    ]
+
+
+def _section_count(section: Section) -> str:
+    shown = len(section.keys)
+    return f"{shown:,}" if shown == section.total else f"{shown:,} of {section.total:,}"
+
+
+def _more(section: Section) -> list[Any]:
+    shown = len(section.keys)
+    if shown == section.total:
+        return []
+    more = min(SLOTS_PER_SECTION, section.total - shown)
+    return [
+        html.Div(
+            className="section-more",
+            children=[
+                html.Span(f"{shown:,} of {section.total:,} shown", className="quiet"),
+                html.Button(
+                    f"Show {more:,} more",
+                    id={"type": "more", "section": section.name},
+                    className="link-button",
+                    **{"data-limit": str(shown + more)},
+                ),
+            ],
+        )
     ]
 
 

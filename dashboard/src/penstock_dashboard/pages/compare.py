@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html, set_props
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html, set_props
 
 from penstock.api.tracking.v1 import run_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
 from penstock.errors import NotFound
-from penstock_dashboard import figures, formatting
+from penstock_dashboard import figures, formatting, ordering
 from penstock_dashboard.components import charts, notices
 from penstock_dashboard.components.badges import state_badge
 from penstock_dashboard.components.icon import icon
@@ -34,7 +34,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
         charts.ChartedRun(_id(run), run.display_name or _id(run)[:8], formatting.seconds(run.start_time))
         for run in found
     ]
-    keys = await charts.list_keys(client, project, [run.run_id for run in charted])
+    listed = await charts.list_keys(client, project, [run.run_id for run in charted])
     content = html.Div(
         className="page page-wide",
         children=[
@@ -53,7 +53,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
             html.Div(html.H1(f"Compare {formatting.count(len(found), 'run')}"), className="page-head"),
             html.Div(_legend(found), id="compare-legend", className="legend"),
             _differences(found),
-            charts.charts(project, charted, keys, live=_any_live(found), ranks=1),
+            charts.charts(project, charted, listed, live=_any_live(found), ranks=1),
         ],
     )
     return Drawn("Compare", content, project)
@@ -63,20 +63,28 @@ def register(app: Dash, sessions: Sessions) -> None:
     """Adds the page's callback. The charts have their own."""
 
     @app.callback(
-        Output("compare-legend", "children"),
         Output("compare-interval", "interval"),
         Input("compare-tick", "data"),
         State("compare-context", "data"),
         prevent_initial_call=True,
     )
-    async def follow(_tick: int, context: dict[str, Any]) -> tuple[Any, int]:
+    async def follow(_tick: int, context: dict[str, Any]) -> int:
         client = visitor_client(sessions)
         runs = await asyncio.gather(*(_run(client, context["project"], run_id) for run_id in context["runs"]))
         found = [run for run in runs if run]
         interval_ms = charts.LIVE_MS if _any_live(found) else charts.QUIET_MS
         set_props("charts-interval", {"interval": interval_ms})
-        return _legend(found), interval_ms
+        for run in found:
+            set_props({"type": "legend-state", "run": _id(run)}, {"children": state_badge(run.state)})
+        return interval_ms
 
+    app.clientside_callback(
+        ClientsideFunction("penstock", "hide_runs"),
+        Output("charts-hidden", "data"),
+        Input({"type": "legend", "run": ALL}, "n_clicks"),
+        State("charts-hidden", "data"),
+        prevent_initial_call=True,
+    )
     charts.register_tick(app, "compare-tick", "compare-interval")
 
 
@@ -99,14 +107,28 @@ def _any_live(runs: Sequence[run_pb2.Run]) -> bool:
 
 
 def _legend(runs: Sequence[run_pb2.Run]) -> list[Any]:
+    """A chip per run: a click on it hides and shows its curves, the arrow leads to the run."""
     return [
-        dcc.Link(
-            href=f"/{run.name}",
+        html.Span(
             className="legend-item",
             children=[
-                _swatch(index),
-                html.Span(run.display_name or _id(run)[:8], className="legend-name"),
-                state_badge(run.state),
+                html.Button(
+                    id={"type": "legend", "run": _id(run)},
+                    className="legend-toggle",
+                    title="Hide or show its curves",
+                    children=[
+                        _swatch(index),
+                        html.Span(run.display_name or _id(run)[:8], className="legend-name"),
+                        html.Span(state_badge(run.state), id={"type": "legend-state", "run": _id(run)}),
+                    ],
+                    **{"aria-pressed": "true"},
+                ),
+                dcc.Link(
+                    icon("chevron-right", 15),
+                    href=f"/{run.name}",
+                    className="legend-link",
+                    title=f"Open {run.display_name or _id(run)[:8]}",
+                ),
             ],
         )
         for index, run in enumerate(runs)
@@ -120,7 +142,7 @@ def _swatch(index: int) -> html.Span:
 def _differences(runs: Sequence[run_pb2.Run]) -> Any:
     """The params that are not the same in all runs."""
     values = [{param.key: formatting.value(param.value) for param in run.params} for run in runs]
-    keys = sorted({key for one in values for key in one})
+    keys = ordering.natural({key for one in values for key in one})
     differing = [key for key in keys if len({one.get(key) for one in values}) > 1][:PARAMS_MAX]
     if not differing:
         return None

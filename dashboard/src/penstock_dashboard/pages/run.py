@@ -27,7 +27,7 @@ RESERVED_TAG_PREFIX = "penstock."
 async def draw(client: AsyncClient, visit: Visit) -> Drawn:
     """Draws the page."""
     project, run_id = visit.parts["project"], visit.parts["run_id"]
-    response, keys = await asyncio.gather(
+    response, listed = await asyncio.gather(
         client.tracking.GetRun(tracking_service_pb2.GetRunRequest(name=f"projects/{project}/runs/{run_id}")),
         charts.list_keys(client, project, [run_id]),
     )
@@ -70,7 +70,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
                         ]
                     ),
                     dmc.TabsPanel(
-                        charts.charts(project, [charted], keys, live=_is_live(run), ranks=len(run.ranks)),
+                        charts.charts(project, [charted], listed, live=_is_live(run), ranks=len(run.ranks)),
                         value="charts",
                     ),
                     dmc.TabsPanel(html.Div(_overview(run), id="run-overview"), value="overview"),

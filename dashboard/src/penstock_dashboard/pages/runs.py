@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +19,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html,
 from penstock.api.tracking.v1 import run_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
 from penstock.errors import InvalidInput
-from penstock_dashboard import formatting, queries
+from penstock_dashboard import formatting, ordering, queries
 from penstock_dashboard.components import charts
 from penstock_dashboard.components.badges import state_name
 from penstock_dashboard.components.icon import icon
@@ -34,8 +34,16 @@ ROWS_PER_BLOCK = 100
 """Rows per request, of the grid and of SearchRuns."""
 RUNS_SAMPLED = 200
 """Newest runs from which the choice of columns is made."""
+RUNS_SAMPLED_FOR_METRICS = 50
+"""Newest runs in which metrics are counted, to choose columns by."""
+METRICS_COUNTED_MAX = 200
+"""Metrics that are counted."""
 METRIC_COLUMNS_DEFAULT_MAX = 6
+SHARE_MIN = 0.25
+"""A metric that fewer of the counted runs have gets no column of itself, unless all are that rare."""
 PARAM_COLUMNS_DEFAULT_MAX = 5
+PARAM_COLUMNS_SAME_MAX = 2
+"""Params shown while none differs."""
 COLUMN_CHOICES_MAX = 2000
 """Columns offered at most."""
 EXPERIMENTS_MAX = 1000
@@ -58,12 +66,14 @@ class Discovery:
 
     Attributes:
         total: How many runs the project has.
-        metrics: Their metric keys, in order.
+        metrics: Their metric keys, in natural order.
+        metrics_total: How many there are, `metrics` being cut at what the menu offers.
+        useful: Those metrics and params that deserve a column, the best first, as columns.
+        goals: Which way a metric is better, in words, for those that say.
         params: Their params, those that differ between runs first.
         tags: Their tags.
         summary: Their summary entries.
         experiments: Pairs of id and name.
-        params_varying: How many of `params` differ.
     """
 
     total: int
@@ -72,27 +82,20 @@ class Discovery:
     tags: tuple[str, ...]
     summary: tuple[str, ...]
     experiments: tuple[tuple[str, str], ...]
-    params_varying: int
+    metrics_total: int = 0
+    useful: tuple[str, ...] = ()
+    goals: Mapping[str, str] = field(default_factory=dict)
 
     def default_columns(self) -> tuple[str, ...]:
         """What the table shows until the visitor chooses."""
-        own = [key for key in self.metrics if not key.startswith(SYSTEM_PREFIX)]
-        # What a run is judged by comes first: validation, then train.
-        own.sort(key=lambda key: (not key.startswith(("val", "eval", "test")), not key.startswith("train"), key))
-        varying = self.params[: min(self.params_varying or 2, PARAM_COLUMNS_DEFAULT_MAX)]
         several = ("experiment",) if len(self.experiments) > 1 else ()
-        return (
-            *BASE_COLUMNS,
-            *several,
-            *(f"metrics.{key}" for key in own[:METRIC_COLUMNS_DEFAULT_MAX]),
-            *(f"params.{key}" for key in varying),
-        )
+        return (*BASE_COLUMNS, *several, *self.useful)
 
     def choices(self, chosen: Sequence[str]) -> list[dict[str, Any]]:
         """The column menu's groups. What is chosen is offered even when no sampled run has it."""
         groups: list[tuple[str, list[str]]] = [
             ("Run", list(ATTRIBUTE_CHOICES)),
-            ("Metrics", [f"metrics.{key}" for key in self.metrics]),
+            (self._metrics_name(), [f"metrics.{key}" for key in self.metrics]),
             ("Params", [f"params.{key}" for key in self.params]),
             ("Summary", [f"summary.{key}" for key in self.summary]),
             ("Tags", [f"tags.{key}" for key in self.tags]),
@@ -108,6 +111,11 @@ class Discovery:
             for name, columns in groups
             if columns
         ]
+
+    def _metrics_name(self) -> str:
+        if self.metrics_total <= len(self.metrics):
+            return "Metrics"
+        return f"Metrics · {len(self.metrics):,} of {self.metrics_total:,}"
 
     def fingerprint(self) -> str:
         """Changes when the offered columns do."""
@@ -127,30 +135,93 @@ async def discover(client: AsyncClient, project: str) -> Discovery:
             tracking_service_pb2.ListExperimentsRequest(parent=parent, page_size=EXPERIMENTS_MAX)
         ),
     )
-    metrics: tuple[str, ...] = ()
-    if sample.runs:
-        listed = await client.tracking.ListMetricKeys(
-            tracking_service_pb2.ListMetricKeysRequest(
-                parent=parent, runs=[run.name for run in sample.runs], page_size=COLUMN_CHOICES_MAX
-            )
-        )
-        metrics = tuple(listed.keys)
     values: dict[str, set[str]] = {}
     holders: dict[str, int] = {}
     for run in sample.runs:
         for param in run.params:
             values.setdefault(param.key, set()).add(formatting.value(param.value))
             holders[param.key] = holders.get(param.key, 0) + 1
-    varying = {key for key, seen in values.items() if len(seen) > 1 or holders[key] < len(sample.runs)}
+    metrics = await _metrics(client, project, [run.name.rpartition("/")[2] for run in sample.runs])
+    useful_metrics, goals = await _useful_metrics(client, parent, metrics)
+    differing = useful_params(values, holders, len(sample.runs))
     return Discovery(
         total=sample.total_size,
-        metrics=metrics,
-        params=tuple(sorted(values, key=lambda key: (key not in varying, key))),
-        tags=tuple(sorted({tag.key for run in sample.runs for tag in run.tags})),
-        summary=tuple(sorted({entry.key for run in sample.runs for entry in run.summary})),
+        metrics=tuple(metrics[:COLUMN_CHOICES_MAX]),
+        params=tuple(ordering.natural(values)),
+        tags=tuple(ordering.natural({tag.key for run in sample.runs for tag in run.tags})),
+        summary=tuple(ordering.natural({entry.key for run in sample.runs for entry in run.summary})),
         experiments=tuple((e.name.rpartition("/")[2], e.display_name) for e in experiments.experiments),
-        params_varying=len(varying) if len(sample.runs) > 1 else 0,
+        metrics_total=len(metrics),
+        useful=(*(f"metrics.{key}" for key in useful_metrics), *(f"params.{key}" for key in differing)),
+        goals=goals,
     )
+
+
+def useful_params(values: Mapping[str, set[str]], holders: Mapping[str, int], runs: int) -> list[str]:
+    """Params that deserve a column: those that differ between runs; a few of all, if none does.
+
+    Args:
+        values: The values that each param has.
+        holders: How many runs have it.
+        runs: How many runs there are.
+    """
+    if not holders:
+        return []
+    ranked = ordering.by_usefulness(holders, runs)
+    differing = [key for key in ranked if len(values[key]) > 1]
+    # A param that some runs lack tells them apart too, but its column is half empty.
+    partly = [key for key in ranked if len(values[key]) == 1 and holders[key] < runs]
+    return [*differing, *partly][:PARAM_COLUMNS_DEFAULT_MAX] or ranked[:PARAM_COLUMNS_SAME_MAX]
+
+
+def counted_metrics(keys: Sequence[str]) -> list[str]:
+    """The metrics among which columns are chosen: not the system's, those without numbers in their names first."""
+    own = [key for key in keys if not key.startswith(SYSTEM_PREFIX)]
+    own.sort(key=lambda key: (any(char.isdigit() for char in key), len(key)))
+    return own[:METRICS_COUNTED_MAX]
+
+
+async def _metrics(client: AsyncClient, project: str, run_ids: Sequence[str]) -> list[str]:
+    """The runs' metrics, in natural order. Where they are too many to be read, those without numbers are among them."""
+    if not run_ids:
+        return []
+    listed = await charts.list_keys(client, project, run_ids)
+    if listed.complete:
+        return list(listed.keys)
+    plain = await client.tracking.ListMetricKeys(
+        tracking_service_pb2.ListMetricKeysRequest(
+            parent=f"projects/{project}",
+            runs=[f"projects/{project}/runs/{run_id}" for run_id in run_ids],
+            pattern="^[^0-9]*$",
+        )
+    )
+    return ordering.natural({*listed.keys, *plain.keys})
+
+
+async def _useful_metrics(
+    client: AsyncClient, parent: str, metrics: Sequence[str]
+) -> tuple[list[str], Mapping[str, str]]:
+    """The metrics that deserve a column, and the goals of all that are counted."""
+    counted = counted_metrics(metrics)
+    if not counted:
+        return [], {}
+    sample = await client.tracking.SearchRuns(
+        tracking_service_pb2.SearchRunsRequest(
+            parent=parent,
+            page_size=RUNS_SAMPLED_FOR_METRICS,
+            columns=["metric_definitions", *(f"metrics.{key}" for key in counted)],
+        )
+    )
+    holders: dict[str, int] = {}
+    goals: dict[str, str] = {}
+    for run in sample.runs:
+        for metric in run.latest_metrics:
+            holders[metric.key] = holders.get(metric.key, 0) + 1
+        for key, definition in charts.definitions_of(run.metric_definitions, counted).items():
+            goals.setdefault(key, charts.goal_text(definition.goal))
+    ranked = ordering.by_usefulness(holders, max(1, len(sample.runs)))
+    common = [key for key in ranked if holders[key] >= SHARE_MIN * len(sample.runs)] or ranked
+    return common[:METRIC_COLUMNS_DEFAULT_MAX], {key: goal for key, goal in goals.items() if goal}
 
 
 async def draw(client: AsyncClient, visit: Visit) -> Drawn:
@@ -170,7 +241,12 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
         children=[
             dcc.Store(
                 id="runs-context",
-                data={"project": project, "path": visit.path, "experiments": dict(found.experiments)},
+                data={
+                    "project": project,
+                    "path": visit.path,
+                    "experiments": dict(found.experiments),
+                    "goals": dict(found.goals),
+                },
             ),
             dcc.Store(id="runs-view", data=_view_data(view)),
             dcc.Store(id="runs-columns-shown", data=list(columns)),
@@ -194,7 +270,11 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
                 id="runs-full",
                 className="table-area",
                 style={"display": "none"} if empty else {},
-                children=[_toolbar(view, found, columns), html.Div(id="runs-problem"), _grid(view, columns)],
+                children=[
+                    _toolbar(view, found, columns),
+                    html.Div(id="runs-problem"),
+                    _grid(view, columns, found.goals),
+                ],
             ),
         ],
     )
@@ -280,13 +360,14 @@ def register(app: Dash, sessions: Sessions) -> None:
         Output("runs-columns-shown", "data"),
         Input("runs-view", "data"),
         State("runs-columns-shown", "data"),
+        State("runs-context", "data"),
         prevent_initial_call=True,
     )
-    async def show_columns(view_data: dict[str, Any], shown: list[str]) -> tuple[Any, Any]:
+    async def show_columns(view_data: dict[str, Any], shown: list[str], context: dict[str, Any]) -> tuple[Any, Any]:
         wanted = view_data.get("columns")
         if wanted is None or wanted == shown:
             return no_update, no_update
-        return [_column(column, {}) for column in wanted], wanted
+        return [_column(column, {}, context["goals"]) for column in wanted], wanted
 
     @app.callback(
         Output("runs-fingerprint", "data"),
@@ -318,14 +399,14 @@ def register(app: Dash, sessions: Sessions) -> None:
         changed = columns != shown
         return (
             found.fingerprint(),
-            {**context, "experiments": dict(found.experiments)},
+            {**context, "experiments": dict(found.experiments), "goals": dict(found.goals)},
             LOOK_EMPTY_MS if found.total == 0 else LOOK_MS,
             found.choices(columns),
             [column for column in columns if column != "display_name"] if changed else no_update,
             _experiment_choices(found),
             {} if found.total == 0 else {"display": "none"},
             {"display": "none"} if found.total == 0 else {},
-            [_column(column, {}) for column in columns] if changed else no_update,
+            [_column(column, {}, found.goals) for column in columns] if changed else no_update,
             columns if changed else no_update,
             None,
         )
@@ -449,13 +530,13 @@ def _toolbar(view: RunsView, found: Discovery, columns: Sequence[str]) -> html.D
     )
 
 
-def _grid(view: RunsView, columns: Sequence[str]) -> dag.AgGrid:
+def _grid(view: RunsView, columns: Sequence[str], goals: Mapping[str, str]) -> dag.AgGrid:
     sort = {column: (direction, index) for index, (column, direction) in enumerate(view.sort)}
     return dag.AgGrid(
         id="runs-grid",
         className="runs-grid",
         rowModelType="infinite",
-        columnDefs=[_column(column, sort) for column in columns],
+        columnDefs=[_column(column, sort, goals) for column in columns],
         filterModel=dict(view.column_filters),
         defaultColDef={
             "resizable": True,
@@ -496,8 +577,8 @@ def _grid(view: RunsView, columns: Sequence[str]) -> dag.AgGrid:
     )
 
 
-def _column(column: str, sort: Mapping[str, tuple[str, int]]) -> dict[str, Any]:
-    collection, _ = queries.split_column(column)
+def _column(column: str, sort: Mapping[str, tuple[str, int]], goals: Mapping[str, str]) -> dict[str, Any]:
+    collection, key = queries.split_column(column)
     definition: dict[str, Any] = {
         "field": column,
         "colId": column,
@@ -511,6 +592,7 @@ def _column(column: str, sort: Mapping[str, tuple[str, int]]) -> dict[str, Any]:
     if collection == "metrics":
         return definition | {
             "headerClass": "head-metrics ag-right-aligned-header",
+            "headerTooltip": f"{column} · {goals[key].lower()}" if key in goals else column,
             "width": _width(column),
             "cellClass": "num ag-right-aligned-cell",
             "filter": "agNumberColumnFilter",
