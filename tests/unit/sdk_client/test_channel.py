@@ -100,14 +100,13 @@ class Tracking(tracking_service_pb2_grpc.TrackingServiceServicer):
     async def WatchRun(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self.cursors.append(request.cursor)
         assert self.watch is not None
-        # Told by the call itself: its end may find this generator at work, or waiting for its response to be written.
-        context.add_done_callback(self._ended)
-        async for response in self.watch(request, context):
-            yield response
-
-    def _ended(self, context: Any) -> None:
-        if context.cancelled():
+        try:
+            async for response in self.watch(request, context):
+                yield response
+        except (asyncio.CancelledError, GeneratorExit):
+            # The end finds this generator at work, or closed while its response was being written.
             self.cancelled.set()
+            raise
 
     async def StreamMetrics(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         async for request in requests:
