@@ -1,0 +1,1 @@
+"""Adapters on MongoDB, a replica set (of one node at least), driven by Motor or by PyMongo's `AsyncMongoClient`."""
