@@ -6,7 +6,7 @@ import pytest
 
 from penstock_kit.stores.contract.metric_log import MetricLogContract
 from penstock_kit.stores.metric_log import MetricLog
-from penstock_kit.stores.mongo.connection import MongoDriver
+from penstock_kit.stores.mongo import MongoDriver
 from penstock_kit.stores.mongo.metric_log import MongoMetricLog
 
 

@@ -14,7 +14,7 @@ import os
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
@@ -30,22 +30,27 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
 from penstock_kit.stores.errors import StoreClosed, StoreError, StoreMisconfigured, StoreUnavailable
+from penstock_kit.stores.mongo import MongoDriver
 
-__all__ = ["DuplicateKey", "MongoConnection", "MongoDriver"]
+__all__ = ["DuplicateKey", "MongoConnection"]
 
 T = TypeVar("T")
 
-MongoDriver = Literal["motor", "pymongo"]
-"""Motor is the default. PyMongo's `AsyncMongoClient` is its successor, for the day Motor's support ends."""
-
-CALL_TIMEOUT_MS: Final = 10_000  # of one command, the driver's own repeats included; `timeoutMS` in the URL
-SELECTION_TIMEOUT_MS: Final = 5_000  # to wait for a primary; `serverSelectionTimeoutMS` in the URL
+CALL_TIMEOUT_MS: Final = (
+    10_000  # of one command, the driver's own repeats included; the URL may say otherwise: `timeoutMS`
+)
+SELECTION_TIMEOUT_MS: Final = 5_000  # to wait for a primary; the URL may say otherwise: `serverSelectionTimeoutMS`
 PROBE_TIMEOUT_S: Final = 2.0  # to find out what listens at an address
 TRANSACTION_TIMEOUT_S: Final = 30.0  # of a write with all its repeats
 BACKOFF_FIRST_S: Final = 0.002
 BACKOFF_MAX_S: Final = 0.2
 WIRE_VERSION_MIN: Final = 13  # MongoDB 5.0: reads at a snapshot
 
+_DEFAULTS: Final = {
+    "appName": "penstock",
+    "timeoutMS": CALL_TIMEOUT_MS,
+    "serverSelectionTimeoutMS": SELECTION_TIMEOUT_MS,
+}
 _MAJORITY = WriteConcern("majority", j=True)
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
@@ -90,11 +95,7 @@ class MongoConnection:
         seeds, name, options = await _parsed(url)
         shown = f"mongodb://{','.join(f'{host}:{port}' for host, port in seeds)}/{name}"
         await _probe(seeds, options, shown)
-        arguments: dict[str, Any] = {"appname": "penstock"}
-        if "timeoutMS" not in options:
-            arguments["timeoutMS"] = CALL_TIMEOUT_MS
-        if "serverSelectionTimeoutMS" not in options:
-            arguments["serverSelectionTimeoutMS"] = SELECTION_TIMEOUT_MS
+        arguments: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name.lower() not in options}
         client: Any
         if driver == "motor":
             client = AsyncIOMotorClient(url, io_loop=asyncio.get_running_loop(), **arguments)
@@ -206,6 +207,7 @@ class MongoConnection:
 
 
 async def _parsed(url: str) -> tuple[list[tuple[str, int]], str, Mapping[str, Any]]:
+    """Returns hosts and ports, the database, and the options under their names in lower case."""
     try:
         parsed = await asyncio.to_thread(parse_uri, url)  # in a thread: mongodb+srv asks the name service
     except (ConfigurationError, ValueError) as error:
@@ -221,7 +223,7 @@ async def _parsed(url: str) -> tuple[list[tuple[str, int]], str, Mapping[str, An
             "names no database",
             "Give each service one of its own: mongodb://host:27017/penstock_tracking.",
         )
-    return seeds, parsed["database"], parsed["options"]
+    return seeds, parsed["database"], {name.lower(): value for name, value in parsed["options"].items()}
 
 
 async def _probe(seeds: list[tuple[str, int]], options: Mapping[str, Any], shown: str) -> None:
@@ -231,7 +233,7 @@ async def _probe(seeds: list[tuple[str, int]], options: Mapping[str, Any], shown
         if not host.endswith(".sock") and not await _listens(host, port):
             continue
         listening = True
-        tls = {key: value for key, value in options.items() if key.lower().startswith(("tls", "ssl"))}
+        tls = {key: value for key, value in options.items() if key.startswith(("tls", "ssl"))}
         client: Any = AsyncMongoClient(
             host,
             port or None,
@@ -246,7 +248,7 @@ async def _probe(seeds: list[tuple[str, int]], options: Mapping[str, Any], shown
             continue
         finally:
             await client.close()
-        _check_kind(hello, shown)
+        _check_kind(hello, options, shown)
         return
     if listening:
         raise StoreMisconfigured(
@@ -269,7 +271,7 @@ async def _listens(host: str, port: int) -> bool:
     return True
 
 
-def _check_kind(hello: Mapping[str, Any], shown: str) -> None:
+def _check_kind(hello: Mapping[str, Any], options: Mapping[str, Any], shown: str) -> None:
     if hello["maxWireVersion"] < WIRE_VERSION_MIN:
         raise StoreMisconfigured(shown, "is older than MongoDB 5.0", "Use 5.0 or newer.")
     if hello.get("isreplicaset"):
@@ -281,6 +283,13 @@ def _check_kind(hello: Mapping[str, Any], shown: str) -> None:
             shown,
             "is a standalone mongod, which has no transactions",
             "Start it with --replSet rs0 and run rs.initiate() in mongosh once: a replica set may have one node.",
+        )
+    wanted = options.get("replicaset")
+    if wanted and hello.get("setName", wanted) != wanted:
+        raise StoreMisconfigured(
+            shown,
+            f"is of the replica set {hello['setName']!r}, not {wanted!r}",
+            "Correct replicaSet in the URL, or the address.",
         )
 
 

@@ -51,7 +51,8 @@ from penstock_kit.stores.documents import (
     VersionConflict,
 )
 from penstock_kit.stores.errors import StoreClosed, StoreUnavailable
-from penstock_kit.stores.mongo.connection import DuplicateKey, MongoConnection, MongoDriver
+from penstock_kit.stores.mongo import MongoDriver
+from penstock_kit.stores.mongo.connection import DuplicateKey, MongoConnection
 
 __all__ = ["MongoDocumentStore"]
 

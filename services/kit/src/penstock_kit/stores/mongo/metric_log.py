@@ -31,7 +31,8 @@ from penstock_kit.stores.metric_log import (
     LogFull,
     WriterHead,
 )
-from penstock_kit.stores.mongo.connection import DuplicateKey, MongoConnection, MongoDriver
+from penstock_kit.stores.mongo import MongoDriver
+from penstock_kit.stores.mongo.connection import DuplicateKey, MongoConnection
 
 __all__ = ["MongoMetricLog"]
 
