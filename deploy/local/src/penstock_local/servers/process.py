@@ -26,7 +26,6 @@ asking for a server that was killed can be connected to itself, and the server d
 PORT_DRAWS_MAX = 1_000
 START_ATTEMPTS_MAX = 3  # another process may take a port between our look and the server's
 START_S = 90.0  # until it answers: two busy cores, or a recovery after a kill
-STOP_S = 20.0  # until it ends after it was told to; then it is killed
 POLL_S = 0.03
 LOG_LINES_SHOWN = 15
 
@@ -50,6 +49,7 @@ class ServerProcess(ABC):
     """
 
     ports_count: ClassVar[int] = 1
+    stop_s: ClassVar[float] = 20.0  # until it ends after it was told to; then it is killed
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -130,7 +130,7 @@ class ServerProcess(ABC):
             self._process.terminate()
             self._process.send_signal(signal.SIGCONT)  # one that is paused could not hear
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_S)
+                self._process.wait(self.stop_s)
         self._end()
 
     def kill(self) -> None:

