@@ -4,6 +4,7 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -200,6 +201,66 @@ async def test_a_server_that_died_and_came_again(opened: Opened, driver: MongoDr
                 continue
             break
         assert found == {"_id": 1}
+
+
+async def test_a_transaction_of_a_client_that_died_holds_nobody_up(
+    opened: Opened, mongodb_url: str, driver: MongoDriver
+) -> None:
+    connection, other = await opened(mongodb_url, driver), await opened(mongodb_url, driver)
+    await connection.database.things.insert_one({"_id": 1, "n": 0})
+    died = asyncio.Event()
+    reached = asyncio.Event()
+
+    async def add(session: object, database: Any) -> None:
+        await database.things.update_one({"_id": 1}, {"$inc": {"n": 1}}, session=session)
+
+    async def die(session: object) -> None:
+        await add(session, other.database)
+        reached.set()
+        await died.wait()
+
+    dying = asyncio.ensure_future(other.transaction(die))
+    await reached.wait()
+    await connection.transaction(lambda session: add(session, connection.database))
+    assert await connection.database.things.find_one({"_id": 1}) == {"_id": 1, "n": 1}
+    # It only was slow: then it starts again.
+    died.set()
+    await dying
+    assert await connection.database.things.find_one({"_id": 1}) == {"_id": 1, "n": 2}
+
+
+async def test_a_server_that_is_away_does_not_hold_the_event_loop_up(
+    opened: Opened, driver: MongoDriver, tmp_path: Path
+) -> None:
+    with MongoServer(tmp_path) as server:
+        connection = await opened(server.database_url("tracking") + "&timeoutMS=1000", driver)
+
+        async def work(session: object) -> None:
+            await connection.database.things.insert_one({}, session=session)
+            server.pause()
+            await asyncio.sleep(0.1)  # until each of its threads stands still
+            await connection.database.things.insert_one({}, session=session)
+
+        longest = 0.0
+
+        async def watch() -> None:
+            nonlocal longest
+            while True:
+                before = asyncio.get_running_loop().time()
+                await asyncio.sleep(0.01)
+                longest = max(longest, asyncio.get_running_loop().time() - before)
+
+        watching = asyncio.ensure_future(watch())
+        writing = asyncio.ensure_future(connection.transaction(work))
+        await asyncio.sleep(2.5)
+        assert not writing.done()
+        watching.cancel()
+        server.resume()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        await connection.close()
+    assert longest < 0.7  # each wait for the server would take a whole second
 
 
 @pytest.mark.parametrize("code", [14031, 12501])

@@ -42,12 +42,13 @@ CALL_TIMEOUT_MS: Final = (
 SELECTION_TIMEOUT_MS: Final = 5_000  # to wait for a primary; the URL may say otherwise: `serverSelectionTimeoutMS`
 PROBE_TIMEOUT_S: Final = 2.0  # to find out what listens at an address
 TRANSACTION_TIMEOUT_S: Final = 30.0  # of a write with all its repeats
+ABANDONED_S: Final = 2.0  # a transaction whose client was silent for so long is ended by those whom it holds up
 BACKOFF_FIRST_S: Final = 0.002
 BACKOFF_MAX_S: Final = 0.2
+APP_NAME_CHARS_MAX: Final = 128
 WIRE_VERSION_MIN: Final = 13  # MongoDB 5.0: reads at a snapshot
 
 _DEFAULTS: Final = {
-    "appName": "penstock",
     "timeoutMS": CALL_TIMEOUT_MS,
     "serverSelectionTimeoutMS": SELECTION_TIMEOUT_MS,
 }
@@ -71,8 +72,9 @@ class MongoConnection:
         database: The driver's database object. Both drivers' have the same calls, but for those that this class has.
     """
 
-    def __init__(self, client: Any, name: str, shown: str) -> None:
+    def __init__(self, client: Any, name: str, app_name: str, shown: str) -> None:
         self._client = client
+        self._app_name = app_name
         self._shown = shown
         self._closed = False
         self.database: Any = client.get_database(
@@ -96,12 +98,14 @@ class MongoConnection:
         shown = f"mongodb://{','.join(f'{host}:{port}' for host, port in seeds)}/{name}"
         await _probe(seeds, options, shown)
         arguments: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name.lower() not in options}
+        # The database in it tells whose transactions are whose.
+        arguments["appName"] = app_name = options.get("appname", f"penstock {name}"[:APP_NAME_CHARS_MAX])
         client: Any
         if driver == "motor":
             client = AsyncIOMotorClient(url, io_loop=asyncio.get_running_loop(), **arguments)
         else:
             client = AsyncMongoClient(url, **arguments)
-        connection = cls(client, name, shown)
+        connection = cls(client, name, app_name, shown)
         try:
             with connection.translated():
                 # `hello` and `ping` are answered to anybody: this is the least that needs the credentials.
@@ -120,7 +124,8 @@ class MongoConnection:
 
         Raises `DuplicateKey`, `OSError` (ENOSPC where there is no room), `StoreError`.
         """
-        give_up = time.monotonic() + TRANSACTION_TIMEOUT_S
+        start = time.monotonic()
+        give_up, look_at_others = start + TRANSACTION_TIMEOUT_S, start + ABANDONED_S
         with self.translated():
             for attempt in itertools.count():
                 try:
@@ -128,6 +133,9 @@ class MongoConnection:
                 except PyMongoError as error:
                     if not error.has_error_label(_TRANSIENT) or time.monotonic() >= give_up:
                         raise
+                if time.monotonic() >= look_at_others:
+                    await self._end_abandoned()
+                    look_at_others += ABANDONED_S
                 await _back_off(attempt)
         raise AssertionError
 
@@ -150,13 +158,18 @@ class MongoConnection:
 
     async def close(self) -> None:
         """Closes the connections."""
-        if not self._closed:
-            self._closed = True
-            await _settled(self._client.close())
+        if self._closed:
+            return
+        self._closed = True
+        if inspect.iscoroutinefunction(self._client.close):
+            await self._client.close()
+        else:
+            # Motor says goodbye to the server in the calling thread.
+            await asyncio.to_thread(self._client.close)
 
     async def _transact(self, work: Callable[[Any], Awaitable[T]], give_up: float) -> T:
         session = await _settled(self._client.start_session())
-        async with session:  # leaving it aborts what was not committed
+        async with session:
             await _settled(
                 session.start_transaction(
                     read_concern=ReadConcern("snapshot"),
@@ -164,7 +177,12 @@ class MongoConnection:
                     read_preference=ReadPreference.PRIMARY,
                 )
             )
-            result = await work(session)
+            try:
+                result = await work(session)
+            except BaseException:
+                # Leaving the block would do it too, but Motor would hold the event loop up meanwhile.
+                await session.abort_transaction()
+                raise
             for attempt in itertools.count():
                 try:
                     await session.commit_transaction()
@@ -176,6 +194,26 @@ class MongoConnection:
                 else:
                     return result
         raise AssertionError
+
+    async def _end_abandoned(self) -> None:
+        """Ends transactions on this database whose client died.
+
+        The server notices no death and keeps their locks for a minute. Where a client only was slow, it starts again.
+        """
+        silent = [
+            {"$currentOp": {"idleSessions": True}},
+            {
+                "$match": {
+                    "type": "idleSession",
+                    "appName": self._app_name,
+                    "transaction.timeInactiveMicros": {"$gte": int(ABANDONED_S * 1_000_000)},
+                }
+            },
+        ]
+        found = await _settled(self._client.admin.aggregate(silent))
+        sessions = [{"id": operation["lsid"]["id"]} async for operation in found]
+        if sessions:
+            await self._client.admin.command("killSessions", sessions)
 
     def _translation(self, error: PyMongoError) -> Exception:
         codes = _codes(error)
