@@ -9,7 +9,15 @@ import pytest
 from pymongo import MongoClient
 from typing_extensions import override
 
-from penstock_local.servers import MongoServer, ProgramMissing
+from penstock_local.servers import (
+    MinioServer,
+    MongoServer,
+    ProgramMissing,
+    RedisServer,
+    S3Server,
+    SeaweedServer,
+    ServerProcess,
+)
 
 
 class FaultyMongoServer(MongoServer):
@@ -20,16 +28,38 @@ class FaultyMongoServer(MongoServer):
         return [*super()._command(program), "--setParameter", "enableTestCommands=1"]
 
 
-@pytest.fixture(scope="session")
-def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
-    """A replica set of one node. Skips where there can be none, unless the variable PENSTOCK_TEST_SERVERS is `required`."""
+def need(kind: type[ServerProcess]) -> None:
+    """Skips where a server cannot be had, unless the variable PENSTOCK_TEST_SERVERS is `required`."""
     try:
-        MongoServer.fetch()
+        kind.fetch()
     except ProgramMissing as error:
         if os.environ.get("PENSTOCK_TEST_SERVERS") == "required":
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A replica set of one node."""
+    need(MongoServer)
     with FaultyMongoServer(tmp_path_factory.mktemp("mongod")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for tests that leave it running."""
+    need(RedisServer)
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=[MinioServer, SeaweedServer], ids=["minio", "seaweedfs"])
+def s3_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Each S3 server in turn, for tests that leave it running."""
+    kind: type[MinioServer | SeaweedServer] = request.param
+    need(kind)
+    with kind(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
@@ -42,4 +72,6 @@ def mongodb_url(mongo_server: MongoServer) -> Iterator[str]:
     database = f"test_{next(_databases)}"
     yield mongo_server.database_url(database)
     with MongoClient(mongo_server.url) as client:
+        # A client that a test killed may have left a transaction open, and the drop would wait a minute for its end.
+        client.admin.command("killAllSessions", [])
         client.drop_database(database)
