@@ -17,6 +17,7 @@ __all__ = ["MongoServer"]
 REPLICA_SET = "rs0"
 USER = "penstock"
 PROBE_TIMEOUT_MS = 500
+ELECTION_TIMEOUT_MS = 1_000  # it is alone: when it comes back there is nobody to wait for
 CACHE_GB = 0.25  # the smallest that mongod takes; by default it takes half of the machine
 
 WHEEL = Wheel(
@@ -108,7 +109,8 @@ class MongoServer(ServerProcess):
 
     def _initiate(self, client: MongoClient[dict[str, Any]]) -> None:
         members = [{"_id": 0, "host": f"{HOST}:{self.port}"}]
-        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+        settings = {"electionTimeoutMillis": ELECTION_TIMEOUT_MS}
+        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members, "settings": settings})
 
     def _make_user(self, client: MongoClient[dict[str, Any]]) -> None:
         try:
