@@ -24,6 +24,7 @@ from penstock_kit.access import PrincipalKind, Role
 from penstock_kit.errors import Aborted, PreconditionFailed
 from penstock_kit.interceptors.error_map import ERROR_DOMAIN
 from penstock_kit.server import ServerSettings
+from penstock_kit.stores.errors import StoreUnavailable
 from penstock_kit.stores.metric_log import LogFull
 
 SETTINGS = ServerSettings(drain_s=2.0, unary_calls_max=2)
@@ -320,6 +321,17 @@ async def test_full_disk_is_said(world: World, fault: Exception) -> None:
     error = await refusal(world.stub.WhoAmI(pb.WhoAmIRequest(), metadata=bearer(world.guard.issue())))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert error_info(error).reason == "STORAGE_FULL"
+
+
+async def test_store_that_does_not_answer_is_said(world: World) -> None:
+    async def fail() -> None:
+        raise StoreUnavailable("mongodb://inside:27017/tracking", "does not answer", "Try again.")
+
+    world.servicer.behaviour = fail
+    error = await refusal(world.stub.WhoAmI(pb.WhoAmIRequest(), metadata=bearer(world.guard.issue())))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert error_info(error).reason == "STORAGE_UNAVAILABLE"
+    assert "inside" not in str(error.details())
 
 
 @pytest.mark.parametrize("settings", [HASTY])

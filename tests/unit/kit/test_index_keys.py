@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_kit.stores.contract.ordering import sort_key
-from penstock_kit.stores.embedded.index_keys import encode, encode_fields, upper_bound
+from penstock_kit.stores.index_keys import encode, encode_fields, upper_bound
 
 values = st.one_of(
     st.none(),

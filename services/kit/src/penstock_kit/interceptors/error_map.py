@@ -10,11 +10,12 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from penstock_kit.errors import LimitExceeded, PenstockError
+from penstock_kit.errors import LimitExceeded, PenstockError, Unavailable
 from penstock_kit.interceptors.call import Call, Proceed
 from penstock_kit.interceptors.request_id import REQUEST_ID_HEADER
 from penstock_kit.interceptors.validate import RequestInvalid
 from penstock_kit.stores.blobs import BlobStoreFull
+from penstock_kit.stores.errors import StoreUnavailable
 from penstock_kit.stores.metric_log import LogFull
 
 __all__ = ["ERROR_DOMAIN", "STATUS_DETAILS_HEADER", "ErrorMap", "StorageFull", "error_status"]
@@ -34,6 +35,12 @@ class StorageFull(LimitExceeded):
     """The medium of a store has no room. Nothing was written."""
 
     reason = "STORAGE_FULL"
+
+
+class StorageUnavailable(Unavailable):
+    """The server of a store does not answer. What was asked for may have happened."""
+
+    reason = "STORAGE_UNAVAILABLE"
 
 
 class Internal(PenstockError):
@@ -57,6 +64,9 @@ class ErrorMap:
             raise
         except PenstockError as error:
             await self._abort(call, error)
+        except StoreUnavailable as error:
+            _log.error("A store does not answer: %s", error)
+            await self._abort(call, StorageUnavailable("The server's storage does not answer now. Try again."))
         except Exception as error:
             if _is_storage_full(error):
                 _log.exception("A store has no room")

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgpack
 
+from penstock_kit.stores import index_keys
 from penstock_kit.stores.documents import (
     BODY_BYTES_MAX,
     OPERATIONS_PER_BATCH_MAX,
@@ -34,7 +35,6 @@ from penstock_kit.stores.documents import (
     UniqueConflict,
     VersionConflict,
 )
-from penstock_kit.stores.embedded import index_keys
 from penstock_kit.stores.embedded.sqlite import Schema, SqliteFile
 
 __all__ = ["SqliteDocumentStore"]

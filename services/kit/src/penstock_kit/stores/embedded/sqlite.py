@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from penstock_kit.stores.errors import StoreClosed
+
 __all__ = [
     "Schema",
     "SqliteFile",
@@ -69,10 +71,6 @@ class StoreFileNewer(StoreFileError):
 
 class StoreFileBusy(StoreFileError):
     """Another process held the write lock for longer than `BUSY_TIMEOUT_MS`."""
-
-
-class StoreClosed(RuntimeError):
-    """The store was closed before the call."""
 
 
 @dataclass(frozen=True, slots=True)

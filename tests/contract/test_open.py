@@ -1,0 +1,47 @@
+"""Which adapter a URL leads to."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
+from penstock_kit.stores.errors import StoreMisconfigured
+from penstock_kit.stores.mongo import MongoDriver
+from penstock_kit.stores.mongo.documents import MongoDocumentStore
+from penstock_kit.stores.mongo.metric_log import MongoMetricLog
+from penstock_kit.stores.open import open_documents, open_metric_log
+
+
+@pytest.mark.parametrize("name", ["documents.sqlite", "with space%.sqlite"])
+async def test_files(tmp_path: Path, name: str) -> None:
+    for url in (str(tmp_path / name), f"sqlite://{quote(str(tmp_path / name))}"):
+        documents = await open_documents(url, [])
+        assert isinstance(documents, SqliteDocumentStore)
+        await documents.close()
+        log = await open_metric_log(f"{url}-log")
+        assert isinstance(log, SqliteMetricLog)
+        await log.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}-log"]
+
+
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+async def test_mongodb(mongodb_url: str, driver: MongoDriver) -> None:
+    documents = await open_documents(mongodb_url, [], mongo_driver=driver)
+    assert isinstance(documents, MongoDocumentStore)
+    log = await open_metric_log(mongodb_url, mongo_driver=driver)
+    assert isinstance(log, MongoMetricLog)
+    for store in (documents, log):
+        assert type(store._connection._client).__module__.startswith(driver)
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://ada:secret@host/db", "sqlite://host/file", "sqlite:///", "redis://127.0.0.1:6379/0", "://"]
+)
+async def test_urls_of_nothing(url: str) -> None:
+    for opening in (open_documents(url, []), open_metric_log(url)):
+        with pytest.raises(StoreMisconfigured, match="mongodb://host:port/database") as error:
+            await opening
+        assert "secret" not in str(error.value)
