@@ -342,7 +342,29 @@ def test_a_run_with_thousands_of_metrics(browser: Browser, platform: Platform) -
     expect(page.locator("#charts-rest")).to_be_empty()
     page.get_by_role("textbox", name="Find metrics").fill("nothing like it")
     expect(page.locator("#charts-none")).to_contain_text("No metric contains", timeout=WAIT_MS)
+    expect(page.locator("#charts-none")).to_be_visible()
+    expect(shown).to_have_count(0)
     browser.shot("many-metrics")
+
+    # Its name, notes and tags can be changed, and it can be deleted.
+    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Edit").click()
+    page.get_by_label("Name").fill("renamed")
+    page.get_by_label("Notes").fill("Because *of it*.")
+    page.get_by_label("Tags").fill("team = vision")
+    browser.shot("edit")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="renamed", exact=True)).to_be_visible(timeout=WAIT_MS)
+    page.get_by_role("tab", name="Overview").click()
+    expect(page.locator("#run-overview")).to_contain_text("Because of it.")
+    expect(page.locator("#run-overview")).to_contain_text("vision")
+    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("button", name="Delete run").click()
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible(timeout=WAIT_MS)
+    browser.open("/projects/default?filter=renamed")
+    expect(page.locator("#runs-count")).to_have_text("0 runs", timeout=WAIT_MS)
+    expect(page.get_by_role("link", name="renamed", exact=True)).to_have_count(0)
 
 
 def test_order_and_columns_are_kept_in_the_address(browser: Browser) -> None:

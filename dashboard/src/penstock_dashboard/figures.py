@@ -300,6 +300,7 @@ def _layout(
         "zeroline": False,
         "ticks": "",
         "nticks": 6,
+        "separatethousands": True,
         "exponentformat": "power",
         "showexponent": "all",
         "type": "log" if options.log_y else "linear",

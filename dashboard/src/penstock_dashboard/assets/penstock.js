@@ -101,17 +101,6 @@
             }
         },
 
-        // A section gets as many slots as its button says.
-        more_charts: function (clicks, limits) {
-            var button = clicked();
-            if (!button) {
-                return noUpdate();
-            }
-            var changed = Object.assign({}, limits);
-            changed[button.key.section] = Number(button.element.dataset.limit);
-            return changed;
-        },
-
         // Which steps each chart was zoomed into; without an entry it shows all.
         zoom_charts: function (layouts, zooms) {
             var changed = Object.assign({}, zooms);
@@ -206,6 +195,19 @@
     }
 
     document.addEventListener("visibilitychange", later);
+
+    // A section gets as many slots as its button says. The document listens, since sections are replaced at any moment.
+    var limits = {of: "", slots: {}};
+    document.addEventListener("click", function (event) {
+        var button = event.target.closest && event.target.closest("[data-more]");
+        var area = document.getElementById("charts-area");
+        if (button && area) {
+            var before = limits.of === area.dataset.context ? limits.slots : {};
+            limits = {of: area.dataset.context, slots: Object.assign({}, before)};
+            limits.slots[button.dataset.more] = Number(button.dataset.limit);
+            window.dash_clientside.set_props("charts-limits", {data: limits.slots});
+        }
+    });
 
     document.addEventListener("DOMContentLoaded", function () {
         new MutationObserver(later).observe(document.body, {

@@ -343,13 +343,6 @@ def register(app: Dash, sessions: Sessions) -> None:
         )
 
     app.clientside_callback(
-        ClientsideFunction("penstock", "more_charts"),
-        Output("charts-limits", "data"),
-        Input({"type": "more", "section": ALL}, "n_clicks"),
-        State("charts-limits", "data"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(
         ClientsideFunction("penstock", "zoom_charts"),
         Output("charts-zoom", "data"),
         Input({"type": "graph", "chart": ALL}, "relayoutData"),
@@ -695,9 +688,8 @@ def _more(section: Section) -> list[Any]:
                 html.Span(f"{shown:,} of {section.total:,} shown", className="quiet"),
                 html.Button(
                     f"Show {more:,} more",
-                    id={"type": "more", "section": section.name},
                     className="link-button",
-                    **{"data-limit": str(shown + more)},
+                    **{"data-more": section.name, "data-limit": str(shown + more)},
                 ),
             ],
         )

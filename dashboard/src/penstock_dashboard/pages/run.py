@@ -15,13 +15,11 @@ from penstock_dashboard.components import charts
 from penstock_dashboard.components.badges import state_badge
 from penstock_dashboard.components.icon import icon
 from penstock_dashboard.components.snippet import copy_button
+from penstock_dashboard.pages import edit
 from penstock_dashboard.pages.context import Drawn, Visit, visitor_client
 from penstock_dashboard.session import Sessions
 
 __all__ = ["draw", "register"]
-
-RESERVED_TAG_PREFIX = "penstock."
-"""Tags that the SDK sets: what it found out about code and machine."""
 
 
 async def draw(client: AsyncClient, visit: Visit) -> Drawn:
@@ -49,14 +47,16 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
             html.Div(
                 className="page-head",
                 children=[
-                    html.H1(title),
+                    html.H1(title, id="run-title"),
                     html.Span(state_badge(run.state), id="run-state"),
                     html.Div(className="spacer"),
                     html.Span(
                         [html.Code(run_id, className="run-id"), copy_button(run_id, "Copy id")], className="id-group"
                     ),
+                    edit.menu(),
                 ],
             ),
+            edit.dialogs(run.name),
             html.Div(_facts(run, experiment.experiment, time.time()), id="run-facts", className="facts"),
             html.Div(_failure(run), id="run-failure"),
             dmc.Tabs(
@@ -84,8 +84,10 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
 def register(app: Dash, sessions: Sessions) -> None:
     """Adds the page's callbacks, and those of the charts."""
     charts.register(app, sessions)
+    edit.register(app, sessions)
 
     @app.callback(
+        Output("run-title", "children"),
         Output("run-state", "children"),
         Output("run-facts", "children"),
         Output("run-failure", "children"),
@@ -104,6 +106,7 @@ def register(app: Dash, sessions: Sessions) -> None:
         interval_ms = charts.LIVE_MS if _is_live(run) else charts.QUIET_MS
         set_props("charts-interval", {"interval": interval_ms})
         return (
+            run.display_name or run.name.rpartition("/")[2][:8],
             state_badge(run.state),
             _facts(run, experiment, time.time()),
             _failure(run),
@@ -151,11 +154,11 @@ def _failure(run: run_pb2.Run) -> Any:
 
 
 def _overview(run: run_pb2.Run) -> html.Div:
-    own = [(tag.key, tag.value) for tag in run.tags if not tag.key.startswith(RESERVED_TAG_PREFIX)]
+    own = [(tag.key, tag.value) for tag in run.tags if not tag.key.startswith(edit.RESERVED_TAG_PREFIX)]
     found = [
-        (tag.key.removeprefix(RESERVED_TAG_PREFIX), tag.value)
+        (tag.key.removeprefix(edit.RESERVED_TAG_PREFIX), tag.value)
         for tag in run.tags
-        if tag.key.startswith(RESERVED_TAG_PREFIX)
+        if tag.key.startswith(edit.RESERVED_TAG_PREFIX)
     ]
     params = [(param.key, formatting.value(param.value)) for param in run.params]
     summary = [(entry.key, formatting.value(entry.value)) for entry in run.summary]
