@@ -86,4 +86,5 @@ def _nvidia() -> tuple[Any, list[Any]]:
         pynvml.nvmlInit()
         return pynvml, [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
     except Exception:
+        # Not installed, no driver, no permission: each is a machine without NVIDIA metrics, and none is an error.
         return None, []

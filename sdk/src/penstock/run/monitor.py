@@ -130,6 +130,7 @@ class Monitor:
                 try:
                     self._writer.write_row(metrics.measure(), round(now_s - started_s), counts_steps=False)
                 except Exception:
+                    # Nobody asked for these by name: a driver that fails, or a full disk, must not disturb training.
                     metrics = None
 
     def _note_git(self) -> None:

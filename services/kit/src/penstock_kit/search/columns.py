@@ -6,6 +6,7 @@ writes are collected and merged before the next read.
 
 import math
 import sys
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import IntEnum
@@ -85,7 +86,7 @@ class Ranking:
         return self._order.nbytes + self._ranks.nbytes
 
 
-class Column:
+class Column(ABC):
     """What all columns share: which rows have a value, and arrays ("planes") that hold it, one element per such row."""
 
     plane_types: ClassVar[tuple[type[np.generic], ...]]
@@ -121,10 +122,11 @@ class Column:
         """Bytes of memory."""
         return self._rows.nbytes + sum(plane.nbytes for plane in self._planes) + 128 * len(self._pending)
 
+    @abstractmethod
     def _encode(self, values: Collection[Any]) -> list[NDArray[Any]]:
         """The planes of new values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sort_keys(self, aspect: str, chars_max: int) -> tuple[NDArray[np.uint8], Numbers]:
         """The `SortClass` of each value, and a number that sorts it within its class.
 
@@ -132,15 +134,14 @@ class Column:
             aspect: Of a metric.
             chars_max: Texts are compared by this many of their characters.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def sort_position(self, key: float | str, chars_max: int) -> float:
         """What stands for a key that `sort_value` once gave, among the numbers of `sort_keys`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sort_value(self, row: int, aspect: str, chars_max: int) -> float | str:
         """What is kept of a row's value to go on after it later: the number, or the first characters of the text."""
-        raise NotImplementedError
 
     def _slot(self, row: int) -> int:
         return int(np.searchsorted(self.rows, row))
