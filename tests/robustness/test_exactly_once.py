@@ -179,7 +179,8 @@ def test_a_trainer_that_is_killed(env: dict[str, str], client: Client, seed: int
         assert (receipt.state, receipt.verified) == ("CRASHED", True)
         assert client.run(trainer.run, fields=["state"]).state == run_pb2.RUN_STATE_CRASHED
         check(client, trainer.run, returned)
-        assert not trainer.folder.exists()
+        # The receipt is durable before the spool goes, never the other way round.
+        eventually(lambda: not trainer.folder.exists(), f"the removal of {trainer.folder}")
 
 
 def test_a_sender_that_is_killed_again_and_again(env: dict[str, str], client: Client, tmp_path: Path) -> None:

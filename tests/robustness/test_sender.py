@@ -80,8 +80,8 @@ def test_a_run_arrives_whole(client: Client, home: Path) -> None:
     assert {tag.key: tag.value for tag in found.tags} == {"team": "vision"}
     assert found.summary[0].value.double_value == 0.01
     assert found.metric_definitions[0].goal == run_pb2.METRIC_GOAL_MINIMIZE
-    # Nothing is left but the receipt.
-    assert not list(home.glob("spool/*/*"))
+    # Nothing is left but the receipt, which is there before the spool goes.
+    eventually(lambda: not list(home.glob("spool/*/*")), "the removal of the spool")
     assert len(list(home.glob("receipts/*.json"))) == 1
 
 
