@@ -34,6 +34,7 @@ from penstock.spool.meta import SpoolMeta, read_receipt, read_status, receipt_pa
 
 pytestmark = pytest.mark.slow
 
+PENSTOCK = Path(sys.executable).with_name("penstock")
 SOAK = os.environ.get("PENSTOCK_SOAK") == "1"
 TRAINER_KILLS = 50 if SOAK else 8
 SENDER_KILLS = 25 if SOAK else 3
@@ -136,6 +137,13 @@ def killed_after(trainer: Trainer, reads: int) -> int:
             returned = int(text) + 1
     trainer.close()
     return returned
+
+
+def deliver(trainer: Trainer, home: Path, env: dict[str, str]) -> None:
+    """Waits for the receipt. Where no sender lives that would bring it, the spool is sent as a user would do it."""
+    if not sender_processes(home):
+        subprocess.run([PENSTOCK, "sync"], env=env, check=True, stdout=subprocess.DEVNULL)
+    eventually(trainer.receipt.exists, f"the receipt of {trainer.folder}")
 
 
 def check(client: Client, run: str, returned: int) -> None:
@@ -329,8 +337,12 @@ def test_an_altered_copy_is_refused_loudly(env: dict[str, str], client: Client, 
     assert sum(spool_points(altered).values()) == 1
 
 
-def test_a_platform_a_sender_and_a_trainer_killed_at_random(tmp_path: Path) -> None:
-    """Everything at once, over the whole platform in processes of its own."""
+@pytest.mark.parametrize("sender_goes_first", [False, True])
+def test_a_platform_a_sender_and_a_trainer_killed_at_random(tmp_path: Path, sender_goes_first: bool) -> None:
+    """Everything at once, over the whole platform in processes of its own.
+
+    At the end the trainer is killed, either while a sender lives or is due, or just after its sender was.
+    """
     chance = random.Random(7)
     with running_platform(tmp_path) as platform, end_senders(platform.home):
         env = dict(platform.env)
@@ -342,8 +354,12 @@ def test_a_platform_a_sender_and_a_trainer_killed_at_random(tmp_path: Path) -> N
                     os.kill(pid, signal.SIGKILL)
                 time.sleep(chance.uniform(0, 1.0))
                 platform.start()
+            if sender_goes_first:
+                for pid in eventually(lambda: sender_processes(platform.home), "a sender"):
+                    os.kill(pid, signal.SIGKILL)
             returned = killed_after(trainer, 10)
-            eventually(trainer.receipt.exists, "the receipt")
+            # The trainer may have gone before it started another sender: then the spool waits to be sent.
+            deliver(trainer, platform.home, env)
             with Client(connection_of(env)) as client:
                 check(client, trainer.run, returned)
                 assert client.run(trainer.run, fields=["state"]).state == run_pb2.RUN_STATE_CRASHED
