@@ -42,7 +42,7 @@ lock: ## Resolve the dependencies anew into requirements.lock
 	@sh deploy/tools/lock.sh
 
 .PHONY: bench
-bench: setup ## Measure: every figure as a ratio to a peer or a limit in the same run, as JSON
+bench: setup ## Measure: every figure beside a peer or a limit of the same run, as a table and as JSON
 	@$(PYTHON) -m loadtests
 
 .PHONY: soak

@@ -1,4 +1,5 @@
-"""Benchmarks: each measures Penstock beside a peer or a physical limit in the same run, and prints JSON.
+"""Load tests and benchmarks. README.md says what is measured, and how to read it.
 
-`make bench` runs all; `python -m loadtests NAME...` some. Nothing here is asserted by the tests: a figure is a report.
+A benchmark is a module here with `run() -> list[Figure]`; each figure stands beside a peer or a physical limit of the same
+run. Nothing that is measured is asserted by the tests: a figure is a report.
 """
