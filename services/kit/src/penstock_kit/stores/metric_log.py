@@ -125,6 +125,15 @@ class MetricLog(Protocol):
         """
         ...
 
+    async def trim(self, run_key: bytes, writer_key: bytes, upto: int) -> None:
+        """Removes the batches of a writer with a sequence of at most `upto`, a few at a time, so that appends get their turn.
+
+        The head stays and nothing counts as changed. Cut short, some of them are left, and another call removes them. A batch
+        at or below `upto` that is appended later is in nobody's way: it does not move the head, and whether it counts as
+        appended or as repeated is open. No error if there is nothing.
+        """
+        ...
+
     async def drop(self, run_key: bytes) -> None:
         """Removes everything of a run. No error if there is nothing."""
         ...

@@ -198,6 +198,46 @@ class MetricLogContract:
         await following
         assert seen == dict.fromkeys(runs, 20)
 
+    async def test_trimmed_batches_are_gone_and_the_head_stays(self, log: MetricLog) -> None:
+        batches = [batch_of(sequence, defines_keys=sequence in (1, 900)) for sequence in range(1, 1_001)]
+        await log.append(batches)
+        await log.append([batch_of(1, writer_key=OTHER_WRITER), batch_of(1, run_key=OTHER_RUN)])
+        cursor = (await log.changes(b"")).cursor
+        await log.trim(RUN, WRITER, 899)
+        assert await log.head(RUN, WRITER) == head_after(batches[-1])
+        assert (await log.changes(cursor)).changes == []
+        assert await log.scan(RUN, WRITER) == batches[899:]
+        assert await log.scan(RUN, WRITER, key_definitions_only=True) == [batches[899]]
+        assert await log.batch(RUN, WRITER, 899) is None
+        assert await log.batch(RUN, WRITER, 900) == batches[899]
+        assert len(await log.scan(RUN, OTHER_WRITER)) == len(await log.scan(OTHER_RUN, WRITER)) == 1
+        await log.trim(RUN, WRITER, 1_000)
+        assert await log.scan(RUN, WRITER) == []
+        assert await log.append([batch_of(1_001)]) == [APPENDED]
+        assert await log.scan(RUN, WRITER) == [batch_of(1_001)]
+        assert [change.run_key for change in (await log.changes(cursor)).changes] == [RUN]
+
+    async def test_a_trimmed_batch_that_comes_again_does_not_move_the_head(self, log: MetricLog) -> None:
+        await log.append([batch_of(1), batch_of(2), batch_of(3)])
+        await log.trim(RUN, WRITER, 2)
+        assert (await log.append([batch_of(2)]))[0] in (APPENDED, REPEATED)
+        assert await log.head(RUN, WRITER) == head_after(batch_of(3))
+        assert await log.scan(RUN, WRITER, after=2) == [batch_of(3)]
+        await log.trim(RUN, WRITER, 2)
+        assert await log.scan(RUN, WRITER) == [batch_of(3)]
+
+    async def test_large_batches_are_trimmed(self, log: MetricLog) -> None:
+        await log.append([batch_of(sequence, content=bytes(2_000_000)) for sequence in range(1, 8)])
+        await log.trim(RUN, WRITER, 6)
+        assert [batch.sequence for batch in await log.scan(RUN, WRITER)] == [7]
+
+    async def test_trimming_nothing_is_no_error(self, log: MetricLog) -> None:
+        await log.trim(RUN, WRITER, 5)
+        assert await log.head(RUN, WRITER) is None
+        await log.append([batch_of(1)])
+        await log.trim(RUN, WRITER, 0)
+        assert await log.scan(RUN, WRITER) == [batch_of(1)]
+
     async def test_a_dropped_run_is_gone_and_may_come_again(self, log: MetricLog) -> None:
         await log.append([batch_of(sequence) for sequence in range(1, 1_201)])
         await log.append([batch_of(1, run_key=OTHER_RUN)])

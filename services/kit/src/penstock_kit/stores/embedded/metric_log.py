@@ -25,6 +25,8 @@ from penstock_kit.stores.metric_log import (
 __all__ = ["SqliteMetricLog"]
 
 BATCHES_PER_SWEEP = 500  # of a dropped run, per transaction: appends get their turn in between
+BATCHES_PER_TRIM = 200  # per transaction
+BYTES_PER_TRIM = 4_000_000  # of content, per transaction: every page of what is removed is looked at
 
 _SCHEMA = Schema(
     application_id=0x50534D4C,  # "PSML"
@@ -178,6 +180,11 @@ class SqliteMetricLog:
 
         return await self._file.read(work)
 
+    async def trim(self, run_key: bytes, writer_key: bytes, upto: int) -> None:
+        """See `MetricLog.trim`."""
+        while await self._file.write(lambda connection: _trim_some(connection, run_key, writer_key, upto)):
+            pass
+
     async def drop(self, run_key: bytes) -> None:
         """See `MetricLog.drop`. The run is gone at once; its batches are then removed a few at a time."""
 
@@ -258,6 +265,22 @@ def _writer_of(connection: sqlite3.Connection, record: BatchRecord) -> tuple[int
     )
     assert added.lastrowid is not None
     return added.lastrowid, 0
+
+
+def _trim_some(connection: sqlite3.Connection, run_key: bytes, writer_key: bytes, upto: int) -> bool:
+    """Removes the first batches of a writer up to a sequence. Returns whether there may be more."""
+    found = connection.execute(
+        "SELECT batch, length(content) FROM batches WHERE sequence <= ? AND writer ="
+        " (SELECT writer FROM writers WHERE run_key = ? AND writer_key = ?) ORDER BY sequence LIMIT ?",
+        (upto, run_key, writer_key, BATCHES_PER_TRIM),
+    ).fetchall()
+    size = 0
+    for removed, (batch, content_bytes) in enumerate(found):
+        if size > BYTES_PER_TRIM:
+            return removed > 0
+        connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
+        size += content_bytes
+    return len(found) == BATCHES_PER_TRIM
 
 
 def _sweep_some(connection: sqlite3.Connection) -> bool:

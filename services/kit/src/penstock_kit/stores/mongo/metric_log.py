@@ -40,6 +40,7 @@ LANES: Final = 16  # more than there are replicas times `APPENDS_IN_FLIGHT_MAX`,
 APPENDS_IN_FLIGHT_MAX: Final = 4  # transactions of this process, each with writers of its own
 GROUP_BYTES_MAX: Final = 4_000_000  # MongoDB slows down with larger transactions; a group beyond holds one append
 BATCHES_PER_SWEEP: Final = 500  # of a dropped run, per transaction
+BATCHES_PER_TRIM: Final = 200  # per command
 DUPLICATE_ATTEMPTS_MAX: Final = 20  # each time another process was quicker with one of the batches
 
 _BATCHES: Final = "metric_batches"
@@ -171,6 +172,19 @@ class MongoMetricLog:
         runs = dict.fromkeys(bytes(row["_id"][:16]) for row in page)
         packed = b"".join(number.to_bytes(_NUMBER_BYTES, "big") for number in seen)
         return LogChanges([LogChange(run) for run in runs], packed, len(rows) > limit)
+
+    async def trim(self, run_key: bytes, writer_key: bytes, upto: int) -> None:
+        """See `MetricLog.trim`. No transaction: whoever trims has the batches elsewhere, and a rest is trimmed later."""
+        writer = run_key + writer_key
+        there = {"$gte": writer + bytes(_NUMBER_BYTES), "$lte": _batch_id(writer, upto)}
+        with self._connection.translated():
+            while True:
+                found = self._batches.find({"_id": there}, {"_id": 1}).sort([("_id", ASCENDING)])
+                ids = await found.limit(BATCHES_PER_TRIM).to_list(None)
+                if ids:
+                    await self._batches.delete_many({"_id": {"$gte": ids[0]["_id"], "$lte": ids[-1]["_id"]}})
+                if len(ids) < BATCHES_PER_TRIM:
+                    return
 
     async def drop(self, run_key: bytes) -> None:
         """See `MetricLog.drop`. The heads are gone at once; the batches are then removed a few at a time."""
