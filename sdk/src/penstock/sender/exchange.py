@@ -5,17 +5,20 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from penstock.errors import PenstockError, ServerUnavailable, SpoolCorrupt
+from penstock.errors import PenstockError, ServerUnavailable
 from penstock.sender.link import CLOSE, HEARTBEAT, Link, open_message
-from penstock.sender.source import Outgoing, SpoolSource
+from penstock.sender.source import Outgoing
+from penstock.spool.cuts import Cut
+from penstock.spool.meta import SpoolMeta
 
 __all__ = [
     "ACK_TIMEOUT_S",
     "HEARTBEAT_INTERVAL_S",
     "IN_FLIGHT_BYTES_MAX",
     "LINGER_S",
+    "BatchSource",
     "CaughtUp",
     "Exchange",
     "Progress",
@@ -55,18 +58,70 @@ class Progress:
     warnings: tuple[str, ...] = ()
 
 
+class BatchSource(Protocol):
+    """What an exchange streams: the batches of one writer, in order. A spool is one, and what is imported is another.
+
+    Its methods may block, but for `resume`: the exchange calls them in threads.
+    """
+
+    meta: SpoolMeta
+    """The run and the writer."""
+
+    @property
+    def last_cut(self) -> Cut:
+        """The last batch that was cut."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether no batch will follow: `last_cut`, looked at afterwards, is the last one."""
+        ...
+
+    def owner_alive(self) -> bool:
+        """Whether the process that logs lives: then the run counts as crashed when the signs of life stop."""
+        ...
+
+    def note_heartbeat(self) -> None:
+        """Notes that a sign of life is given now."""
+        ...
+
+    def resume(self, acked: int, chain: bytes, points: int) -> None:
+        """Goes on behind the last batch that is durable on the server.
+
+        Args:
+            acked: Its sequence; 0 if there is none.
+            chain: SHA-256 chained over the digests of all batches up to it.
+            points: Points in them.
+
+        Raises `SpoolCorrupt` when the server has what this source does not hold.
+        """
+        ...
+
+    def again(self, sequence: int) -> Outgoing:
+        """A batch that was cut before and is not durable."""
+        ...
+
+    def cut_more(self, bytes_max: int) -> list[Outgoing]:
+        """The next batches; no further one is begun once this many bytes are reached."""
+        ...
+
+    def acknowledged(self, sequence: int) -> None:
+        """Takes note that all up to a batch is durable."""
+        ...
+
+
 class Exchange:
-    """One stream of one spool.
+    """One stream of one writer.
 
     Args:
-        source: The spool.
+        source: Its batches.
         epoch: The lease of this sender.
         on_progress: Told of each answer of the server.
         follow: Whether to wait for more while the training process lives.
     """
 
     def __init__(
-        self, source: SpoolSource, epoch: int, on_progress: Callable[[Progress], None], *, follow: bool
+        self, source: BatchSource, epoch: int, on_progress: Callable[[Progress], None], *, follow: bool
     ) -> None:
         self._source = source
         self._epoch = epoch
@@ -197,7 +252,8 @@ class Exchange:
     def _take(self, answer: Any) -> None:
         self._heard_s = time.monotonic()
         if not self._opened.is_set():
-            self._resume(answer.acked_sequence, answer.chain)
+            self._source.resume(answer.acked_sequence, answer.chain, answer.durable_points)
+            self._sent_sequence = answer.acked_sequence
         self._acked_sequence = answer.acked_sequence
         for sequence in [number for number in self._in_flight if number <= answer.acked_sequence]:
             del self._in_flight[sequence]
@@ -210,19 +266,3 @@ class Exchange:
         self._on_progress(Progress(answer.acked_sequence, answer.chain, answer.durable_points, warnings))
         self._opened.set()
         self._acked.set()
-
-    def _resume(self, acked: int, chain: bytes) -> None:
-        """Finds where to go on, from the batch that the server has last."""
-        source = self._source
-        # This spool was sent from a copy, or its cuts are lost. Cutting is a function of the spool: if it had ended before
-        # the copy was sent, the same cuts come out.
-        while source.last_cut.sequence < acked and source.cut_more(IN_FLIGHT_BYTES_MAX, acked):
-            pass
-        cut = source.cut_of(acked)
-        if cut is None or (acked and cut.chain != chain):
-            raise SpoolCorrupt(
-                f"The server has {acked:,} batches of this spool that are not what this spool holds: it was sent from a copy "
-                "while it was still being written, or was altered. Nothing was sent.",
-                reason="DIGEST_CONFLICT",
-            )
-        self._sent_sequence = acked

@@ -11,7 +11,6 @@ from google.protobuf import timestamp_pb2
 from penstock.api.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from penstock.api.tracking.v1 import metric_pb2, run_pb2, tracking_service_pb2, tracking_service_pb2_grpc
 from penstock.client._async.channel import AsyncChannel
-from penstock.config import Connection
 from penstock.errors import AlreadyExists, Conflict, NotFound, PermissionDenied
 from penstock.spool.meta import SpoolMeta
 
@@ -33,26 +32,22 @@ def open_message(meta: SpoolMeta, epoch: int, *, lease: bool) -> bytes:
 
 
 class Link:
-    """One server, as the sender of one spool uses it.
+    """One server, as the sender of one writer uses it.
 
     Args:
-        connection: The server.
-        meta: The spool.
+        channel: The server. Whoever opened it closes it.
+        meta: The writer and its run.
 
     Attributes:
         created_project: The project that had to be created, without `projects/`; empty if there was one.
     """
 
-    def __init__(self, connection: Connection, meta: SpoolMeta) -> None:
+    def __init__(self, channel: AsyncChannel, meta: SpoolMeta) -> None:
         self.created_project = ""
         self._meta = meta
-        self._channel = AsyncChannel(connection, CALL_TIMEOUT_S)
-        self._auth: Any = auth_service_pb2_grpc.AuthServiceStub(self._channel)
-        self._tracking: Any = tracking_service_pb2_grpc.TrackingServiceStub(self._channel)
-
-    async def close(self) -> None:
-        """Ends every call."""
-        await self._channel.close()
+        self._channel = channel
+        self._auth: Any = auth_service_pb2_grpc.AuthServiceStub(channel)
+        self._tracking: Any = tracking_service_pb2_grpc.TrackingServiceStub(channel)
 
     async def prepare(self, *, owner_alive: bool) -> None:
         """Makes sure that the run is there and takes points.

@@ -20,10 +20,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from penstock.client._async.channel import AsyncChannel
 from penstock.config import Connection
 from penstock.errors import NotFound, PenstockError, PermissionDenied, SpoolCorrupt
 from penstock.sender.exchange import HEARTBEAT_INTERVAL_S, CaughtUp, Exchange, Progress
-from penstock.sender.link import Link
+from penstock.sender.link import CALL_TIMEOUT_S, Link
 from penstock.sender.outcome import Ending, Outcome, is_final
 from penstock.sender.source import SpoolSource
 from penstock.spool.meta import ReceiptData, Status, write_status
@@ -148,7 +149,8 @@ class Sending:
 
     async def _attempt(self) -> Outcome:
         """One connection, from its making to its end."""
-        link = Link(self._connection(), self._source.meta)
+        channel = AsyncChannel(self._connection(), CALL_TIMEOUT_S)
+        link = Link(channel, self._source.meta)
         try:
             try:
                 await link.prepare(owner_alive=self._source.owner_alive())
@@ -158,7 +160,7 @@ class Sending:
             await Exchange(self._source, self._epoch, self._take, follow=self._limits.follow).run(link)
             return await self._finished(link)
         finally:
-            await link.close()
+            await channel.close()
 
     def _take(self, progress: Progress) -> None:
         """Takes note of what is durable."""

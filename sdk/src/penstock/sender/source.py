@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from penstock.errors import SpoolCorrupt
 from penstock.sender.batches import BATCH_BYTES_TARGET, ENCODER_VERSION, encode_batch, encode_cut
@@ -25,6 +25,9 @@ from penstock.spool.reader import Damage, Position, SpoolReader
 from penstock.spool.segments import segment_numbers, segment_path
 
 __all__ = ["Outgoing", "SpoolSource"]
+
+RECUT_BYTES: Final = 16_000_000
+"""How much is cut at a time where the server is ahead of the cuts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,19 @@ class SpoolSource:
         write_private(path, str(epoch).encode(), durable=True)
         return epoch
 
-    def cut_of(self, sequence: int) -> Cut | None:
-        """The cut of a sequence; None if it is not known here."""
-        return self._cuts.get(sequence)
+    def resume(self, acked: int, chain: bytes, points: int) -> None:  # noqa: ARG002 - the chain tells more than a count
+        """Finds where to go on, from the batch that the server has last. Raises `SpoolCorrupt`."""
+        # This spool was sent from a copy, or its cuts are lost. Cutting is a function of the spool: if it had ended before
+        # the copy was sent, the same cuts come out.
+        while self.last_cut.sequence < acked and self.cut_more(RECUT_BYTES, acked):
+            pass
+        cut = self._cuts.get(acked)
+        if cut is None or (acked and cut.chain != chain):
+            raise SpoolCorrupt(
+                f"The server has {acked:,} batches of this spool that are not what this spool holds: it was sent from a copy "
+                "while it was still being written, or was altered. Nothing was sent.",
+                reason="DIGEST_CONFLICT",
+            )
 
     def again(self, sequence: int) -> Outgoing:
         """A batch that was cut before. Raises `SpoolCorrupt` when it is not what it was."""
