@@ -345,6 +345,20 @@ def test_export_without_pyarrow_names_the_extra(logged: str, tmp_path: Path, mon
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["points.csv"]
 
 
+def test_a_project_is_exported(project: Any, logged: str, tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    result = run("export", project.id, "-o", str(folder), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"path": str(folder), "runs": 1, "points": 70_003, "resumed": False}
+    assert pq.read_table(folder / "metrics").num_rows == 70_003
+    assert run("export", project.id, "-o", str(folder)).exit_code == 2
+    result = run("export", project.id, "-o", str(folder), "--force", "-k", "odd", "-e", "Default")
+    assert result.stdout == f"Wrote 3 points of 1 runs to {folder}.\n"
+    assert pq.read_table(folder / "metrics").num_rows == 3
+    result = run("export", project.id, "-o", "-", "--format", "csv", "-k", "odd", "-f", "display_name = 'none'")
+    assert result.stdout == "run_id,key,rank,step,time,value\n"
+
+
 def test_there_is_a_progress_bar_on_a_terminal_alone(logged: str, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(

@@ -26,6 +26,7 @@ from penstock.errors import (
     PermissionDenied,
     ServerUnavailable,
 )
+from penstock.jsonable import jsonable
 from penstock.spool.locks import SenderLock
 from penstock.spool.meta import SpoolMeta
 
@@ -41,6 +42,7 @@ COMMANDS = [
     ["run", "show"],
     ["run", "tail"],
     ["run", "export"],
+    ["export"],
     ["run", "tag"],
     ["run", "delete"],
     ["run", "restore"],
@@ -61,6 +63,7 @@ NEEDS_SERVER = [
     ["run", "show", "0" * 32],
     ["run", "tail", "0" * 32],
     ["run", "export", "0" * 32, "-o", "points.csv"],
+    ["export", "digits", "-o", "folder"],
     ["run", "tag", "0" * 32, "a=b"],
     ["run", "delete", "0" * 32],
     ["run", "restore", "0" * 32],
@@ -267,6 +270,26 @@ def test_export_looks_before_it_asks(args: list[str], status: int, tmp_path: Pat
     assert (tmp_path / "there.csv").read_text() == "kept"
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-o", "gone/folder"],
+        ["-o", "gone/points.csv"],
+        ["-o", "there.csv"],
+        ["-o", "there"],
+        ["-o", "-"],
+        ["-o", "folder", "--format", "xyz"],
+        ["-o", "-", "--format", "csv", "--json"],
+    ],
+)
+def test_export_of_a_project_looks_before_it_asks(args: list[str], tmp_path: Path) -> None:
+    (tmp_path / "there.csv").write_text("kept")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").write_text("kept")
+    assert run("export", "digits", *args).exit_code == 2
+    assert (tmp_path / "there.csv").read_text() == (tmp_path / "there" / "notes.txt").read_text() == "kept"
+
+
 @pytest.mark.parametrize("text", ["", "0d", "12", "d", "-1d", "1.5d"])
 def test_a_lifetime_that_is_none_is_2(text: str) -> None:
     assert run("token", "create", "ci", "--expires", text).exit_code == 2
@@ -452,7 +475,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
 
 
 def test_json_has_no_nan() -> None:
-    assert output.jsonable({"a": [float("nan"), float("inf"), -float("inf"), 1.5]}) == {
+    assert jsonable({"a": [float("nan"), float("inf"), -float("inf"), 1.5]}) == {
         "a": ["NaN", "Infinity", "-Infinity", 1.5]
     }
 

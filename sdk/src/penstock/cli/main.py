@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import connection, experiments, projects, runs, state, sync, tokens
+from penstock.cli import connection, experiments, export, projects, runs, state, sync, tokens
 from penstock.cli.failures import Commands, ExitStatus
 
 __all__ = ["build", "main"]
@@ -30,7 +30,7 @@ def build() -> typer.Typer:
         epilog="Start with `penstock up` on this machine, or `penstock login URL` for a server elsewhere.",
     )
     app.callback()(_options)
-    for part in (connection.app, state.app, sync.app):
+    for part in (connection.app, state.app, export.app, sync.app):
         _merge(app, part)
     app.add_typer(projects.app, name="project")
     app.add_typer(experiments.app, name="experiment")

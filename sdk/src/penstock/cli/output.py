@@ -1,7 +1,6 @@
 """How commands speak: JSON for programs; tables, panels and hints for people."""
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from penstock.errors import InvalidInput
+from penstock.jsonable import jsonable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +22,6 @@ __all__ = [
     "console",
     "duration",
     "hint",
-    "iso",
-    "jsonable",
     "pairs",
     "print_json",
     "print_table",
@@ -43,24 +41,6 @@ def print_json(value: Any) -> None:
     """One JSON document on one line of stdout, written out at once."""
     sys.stdout.write(json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
-
-
-def jsonable(value: Any) -> Any:
-    """A value as JSON can hold it: times in ISO 8601, NaN and the infinities as strings."""
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(content) for key, content in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(content) for content in value]
-    return value
-
-
-def iso(time: datetime) -> str:
-    """A time in ISO 8601, UTC, with microseconds where there are any."""
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def console(*, stderr: bool = False) -> "Console":

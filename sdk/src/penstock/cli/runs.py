@@ -2,13 +2,14 @@
 
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penstock.cli.export import ForceOption, FormatOption, KeysOption, output_target, progress_bar
 from penstock.cli.naming import ProjectOption, RunArgument, named_experiment, named_run
 from penstock.cli.output import (
     JsonOption,
@@ -16,13 +17,13 @@ from penstock.cli.output import (
     console,
     duration,
     hint,
-    iso,
     pairs,
     print_json,
     print_table,
     say,
 )
 from penstock.errors import InvalidInput
+from penstock.jsonable import iso
 from penstock.spool.values import RESERVED_TAG_PREFIX, TEXT_CHARS_MAX, check_key, check_text
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def show(run: RunArgument, project: ProjectOption = "default", json: JsonOption 
 def tail(
     run: RunArgument,
     project: ProjectOption = "default",
-    key: Annotated[list[str] | None, typer.Option("--key", "-k", help="Only this metric; repeat for more.")] = None,
+    key: KeysOption = None,
     from_now: Annotated[bool, typer.Option("--from-now", help="Skip what is there already.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -183,12 +184,10 @@ def export(
         typer.Option("--output", "-o", help="The file: .parquet, .arrow, .csv, .json or .jsonl; - is standard output."),
     ],
     project: ProjectOption = "default",
-    key: Annotated[list[str] | None, typer.Option("--key", "-k", help="Only this metric; repeat for more.")] = None,
+    key: KeysOption = None,
     by_rank: Annotated[bool, typer.Option("--by-rank", help="Tell the ranks of a distributed run apart.")] = False,
-    format: Annotated[
-        str | None, typer.Option("--format", help="The format, where the file's ending does not say it.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    format: FormatOption = None,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write every point of a run to a file, at full resolution.
@@ -200,27 +199,22 @@ def export(
       penstock run export 3f2a -p digits -o points.parquet
       penstock run export 3f2a -p digits -o - --format csv --key val/loss
     """
-    from penstock.cli.export import STDOUT, format_of, write_points
     from penstock.client import Client
+    from penstock.client.export.files import check_file
+    from penstock.client.export.points import format_of
 
     format_name = format_of(output, format)
-    if output == STDOUT and json:
-        raise InvalidInput("With -o - the points are on standard output: leave --json away.")
-    if output != STDOUT and output.exists() and not force:
-        raise InvalidInput(f"{output} exists. Replace it with --force.")
-    if output != STDOUT and not output.absolute().parent.is_dir():
-        raise InvalidInput(f"The folder {output.absolute().parent} does not exist.")
-    with Client() as client:
+    target = output_target(output, json=json)
+    check_file(target, replace=force)
+    with Client() as client, progress_bar(shown=target is output and not json) as on_progress:
         name = named_run(client, run, project)
-        total = sum(metric.points for metric in client.latest(name, keys=key or ()))
-        pieces = client.history(name, keys=key or (), by_rank=by_rank)
-        count = write_points(
-            _with_progress(pieces, total, wanted=output != STDOUT and not json), output, format_name, by_rank=by_rank
+        done = client.export_run(
+            name, target, keys=key or (), by_rank=by_rank, format=format_name, replace=force, on_progress=on_progress
         )
     if json:
-        print_json({"run": name, "file": str(output), "format": format_name, "points": count})
-    elif output != STDOUT:
-        say(f"Wrote {count:,} points to {output}.")
+        print_json({"run": name, "file": str(output), "format": format_name, "points": done.points})
+    elif target is output:
+        say(f"Wrote {done.points:,} points to {output}.")
 
 
 @app.command()
@@ -324,22 +318,6 @@ def _tags(texts: Iterable[str]) -> dict[str, str]:
             raise InvalidInput(f"Tags that begin with {RESERVED_TAG_PREFIX!r} are set by penstock itself.")
         found[key] = check_text(value, f"The tag {key!r}", TEXT_CHARS_MAX)
     return found
-
-
-def _with_progress(
-    pieces: "Iterable[metric_pb2.MetricSeries]", total: int, *, wanted: bool
-) -> "Iterator[metric_pb2.MetricSeries]":
-    if not (wanted and sys.stderr.isatty()):
-        yield from pieces
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    shown = (TextColumn("Exporting"), BarColumn(), MofNCompleteColumn(), TextColumn("points"), TimeRemainingColumn())
-    with Progress(*shown, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("export", total=total)
-        for piece in pieces:
-            yield piece
-            progress.advance(task, len(piece.points.steps))
 
 
 def _experiment_titles(client: "Client", project: str, names: Iterable[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from penstock.errors import InvalidInput
 
-__all__ = ["Named", "project_name", "project_of", "run_name", "run_names", "several", "token_name"]
+__all__ = ["Named", "project_name", "project_of", "run_id_of", "run_name", "run_names", "several", "token_name"]
 
 _PROJECT = re.compile(r"(?:projects/)?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)\Z")
 _RUN = re.compile(r"projects/[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?/runs/[0-9a-f]{32}\Z")
@@ -57,6 +57,11 @@ def run_names(runs: "str | Named | Iterable[str | Named]") -> list[str]:
 def project_of(name: str) -> str:
     """The project that a resource belongs to, `projects/{project}`."""
     return "/".join(name.split("/")[:2])
+
+
+def run_id_of(name: str) -> str:
+    """The id of a run, the last segment of its name."""
+    return name.rpartition("/")[2]
 
 
 def several(texts: str | Iterable[str]) -> list[str]:

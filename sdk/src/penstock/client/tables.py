@@ -7,12 +7,13 @@ import html
 import importlib
 import json
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from penstock.api.tracking.v1 import metric_pb2
+from penstock.client.names import run_id_of
 from penstock.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -20,7 +21,17 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-__all__ = ["Rows", "arrow_points", "arrow_points_schema", "arrow_table", "require", "to_pandas", "to_polars"]
+__all__ = [
+    "Rows",
+    "arrow_points",
+    "arrow_points_schema",
+    "arrow_scalars",
+    "arrow_table",
+    "arrow_type",
+    "require",
+    "to_pandas",
+    "to_polars",
+]
 
 HTML_ROWS_MAX = 20
 """Rows that a notebook shows."""
@@ -99,12 +110,36 @@ def arrow_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) 
     return pa.table({name: _arrow_column(pa, [row.get(name) for row in rows]) for name in names})
 
 
-def arrow_points_schema(by_rank: bool) -> "pa.Schema":
-    """The columns of points at full resolution: key, rank if ranks come apart, step, time, value."""
+def arrow_type(kinds: Set[type]) -> Any:
+    """The narrowest Arrow type that holds scalars of all these types, of bool, int, float and str; of none it is null."""
     pa = require("pyarrow", "arrow")
+    if not kinds:
+        return pa.null()
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int}:
+        return pa.int64()
+    return pa.float64() if kinds <= {int, float} else pa.string()
+
+
+def arrow_scalars(values: Sequence[Any], type_: Any) -> Any:
+    """An Arrow array of scalars, of a type that `arrow_type` gave. None is null; for text, what is no text is put as JSON."""
+    pa = require("pyarrow", "arrow")
+    if pa.types.is_string(type_):
+        return _texts(pa, values)
+    if pa.types.is_float64(type_):
+        return pa.array([None if value is None else float(value) for value in values], type_)
+    return pa.array(values, type_)
+
+
+def arrow_points_schema(by_rank: bool, *, by_run: bool = False) -> "pa.Schema":
+    """The columns of points at full resolution: run_id if runs come apart, key, rank if ranks do, step, time, value."""
+    pa = require("pyarrow", "arrow")
+    run = [pa.field("run_id", pa.string())] if by_run else []
     rank = [pa.field("rank", pa.int32())] if by_rank else []
     return pa.schema(
         [
+            *run,
             pa.field("key", pa.string()),
             *rank,
             pa.field("step", pa.int64()),
@@ -114,7 +149,7 @@ def arrow_points_schema(by_rank: bool) -> "pa.Schema":
     )
 
 
-def arrow_points(series: metric_pb2.MetricSeries, by_rank: bool) -> "pa.Table":
+def arrow_points(series: metric_pb2.MetricSeries, by_rank: bool, *, by_run: bool = False) -> "pa.Table":
     """The points of one series, in the columns of `arrow_points_schema`. Values stay bit-exact."""
     pa = require("pyarrow", "arrow")
     points = series.points
@@ -123,8 +158,9 @@ def arrow_points(series: metric_pb2.MetricSeries, by_rank: bool) -> "pa.Table":
     def numbers(typecode: str, values: Iterable[float], type_: Any) -> Any:
         return pa.Array.from_buffers(type_, count, [None, pa.py_buffer(array(typecode, values))])
 
-    schema = arrow_points_schema(by_rank)
-    columns = [pa.repeat(pa.scalar(series.key, pa.string()), count)]
+    schema = arrow_points_schema(by_rank, by_run=by_run)
+    columns = [pa.repeat(pa.scalar(run_id_of(series.run), pa.string()), count)] if by_run else []
+    columns.append(pa.repeat(pa.scalar(series.key, pa.string()), count))
     if by_rank:
         columns.append(pa.repeat(pa.scalar(series.rank, pa.int32()), count))
     columns += [
@@ -148,25 +184,17 @@ def to_polars(table: "pa.Table") -> "pl.DataFrame":
 
 def _arrow_column(pa: Any, values: list[Any]) -> Any:
     kinds = {type(value) for value in values if value is not None}
-    if not kinds:
-        return pa.nulls(len(values))
-    if kinds == {bool}:
-        return pa.array(values, pa.bool_())
-    if kinds == {int}:
-        return pa.array(values, pa.int64())
-    if kinds <= {int, float}:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    if all(issubclass(kind, datetime) for kind in kinds):
+    if kinds and all(issubclass(kind, datetime) for kind in kinds):
         return pa.array(values, pa.timestamp("us", tz="UTC"))
     if kinds == {list}:
         inner = {type(content) for value in values if value is not None for content in value}
         if inner <= {int}:
             return pa.array(values, pa.list_(pa.int64()))
         return pa.array(values, pa.list_(pa.string())) if inner == {str} else _texts(pa, values)
-    return _texts(pa, values)
+    return arrow_scalars(values, arrow_type(kinds))
 
 
-def _texts(pa: Any, values: list[Any]) -> Any:
+def _texts(pa: Any, values: Sequence[Any]) -> Any:
     return pa.array([None if value is None else _text(value) for value in values], pa.string())
 
 

@@ -15,9 +15,9 @@ import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
-__all__ = ["OwnerLock", "SenderLock", "owner_is_alive", "sender_is_alive"]
+__all__ = ["FolderLock", "OwnerLock", "SenderLock", "owner_is_alive", "sender_is_alive"]
 
 OWNER_LOCK = "owner.lock"
 SENDER_LOCK = "sender.lock"
@@ -74,16 +74,18 @@ class OwnerLock:
             self._descriptor = -1
 
 
-class SenderLock:
-    """Held by the one sender that reads a spool. Use `try_acquire`."""
+class FolderLock:
+    """Held by the one process that may change what is in a folder. Use `try_acquire`."""
+
+    FILE: ClassVar[str]
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     @classmethod
     def try_acquire(cls, folder: Path) -> Self | None:
-        """Takes the lock, or returns None when another sender has it."""
-        descriptor = _open(folder / SENDER_LOCK)
+        """Takes the lock, or returns None when another has it."""
+        descriptor = _open(folder / cls.FILE)
         if _lock_for_descriptor(descriptor):
             return cls(descriptor)
         os.close(descriptor)
@@ -102,6 +104,12 @@ class SenderLock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
+
+
+class SenderLock(FolderLock):
+    """Held by the one sender that reads a spool."""
+
+    FILE = SENDER_LOCK
 
 
 def owner_is_alive(folder: Path) -> bool:

@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from google.protobuf import duration_pb2, field_mask_pb2
 
@@ -19,7 +20,12 @@ from penstock.api.tracking.v1 import (
 )
 from penstock.client import records
 from penstock.client._async.channel import AsyncChannel
+from penstock.client._async.export import Selection, export_project, export_project_points, export_run
 from penstock.client._async.paging import AsyncPages, AsyncPoints
+from penstock.client.export.files import check_file, target_of
+from penstock.client.export.folder import check_folder
+from penstock.client.export.points import format_of, is_folder
+from penstock.client.export.progress import Exported, ExportProgress
 from penstock.client.names import Named, project_name, project_of, run_name, run_names, several, token_name
 from penstock.client.runtime_async import Stream, sleep
 from penstock.client.tables import Rows
@@ -387,6 +393,97 @@ class AsyncClient:
                 await responses.aclose()
 
         return AsyncPoints(read, by_rank)
+
+    async def export_run(
+        self,
+        run: str | Named,
+        file: str | PathLike[str] | IO[bytes],
+        *,
+        keys: str | Sequence[str] = (),
+        first_step: int | None = None,
+        last_step: int | None = None,
+        by_rank: bool = False,
+        format: str | None = None,  # noqa: A002 - as pandas and duckdb name it
+        replace: bool = False,
+        on_progress: Callable[[ExportProgress], object] | None = None,
+    ) -> Exported:
+        """Writes every point of a run to a file, at full resolution and bit-exact, in bounded memory.
+
+        Columns: key, rank if ranks come apart, step, time, value. The file appears under its name when it is whole.
+
+        Args:
+            run: The run.
+            file: A path, or an open binary file.
+            keys: Only these metrics, at most 10,000; none given means all.
+            first_step: Only from this step on.
+            last_step: Only up to this step, which is included.
+            by_rank: Whether the ranks come apart.
+            format: `parquet`, `arrow`, `csv`, `json` or `jsonl`; None takes it from the path's ending.
+            replace: Whether a file that is there may be replaced.
+            on_progress: Is called after each piece.
+
+        Raises:
+            InvalidInput: The format is not known, or the file is there.
+            MissingExtra: Parquet and Arrow need pyarrow.
+        """
+        target = target_of(file)
+        format_ = format_of(target, format)
+        check_file(target, replace=replace)
+        return await export_run(
+            self,
+            run_name(run),
+            target,
+            format_,
+            keys=several(keys),
+            first_step=first_step,
+            last_step=last_step,
+            by_rank=by_rank,
+            tell=on_progress,
+        )
+
+    async def export(
+        self,
+        project: str,
+        path: str | PathLike[str] | IO[bytes],
+        *,
+        filter: str = "",  # noqa: A002 - the contract's word
+        keys: str | Sequence[str] = (),
+        experiments: str | Sequence[str] = (),
+        show_deleted: bool = False,
+        format: str | None = None,  # noqa: A002 - as pandas and duckdb name it
+        replace: bool = False,
+        on_progress: Callable[[ExportProgress], object] | None = None,
+    ) -> Exported:
+        """Writes the runs of a project and every point of them, at full resolution and bit-exact, in bounded memory.
+
+        A folder gets `runs.parquet`, with a row per run, and `metrics/part-*.parquet`, with columns run_id, key, rank, step,
+        time, value, as `penstock.client.export` describes. It appears under its name when it is whole. An export that was
+        cut short goes on after what it has when it is called again with the same arguments: then the runs are those that
+        there were when it began. A file (a path with the ending of a format, or a format is given) gets the points alone.
+
+        Args:
+            project: The project.
+            path: A folder, or a file.
+            filter: Which runs; empty means all.
+            keys: Only these metrics, at most 10,000; none given means all.
+            experiments: Only runs of these, `projects/{project}/experiments/{experiment}`.
+            show_deleted: Whether runs in the bin are exported too.
+            format: Of a file: `parquet`, `arrow`, `csv`, `json` or `jsonl`; None takes it from the path's ending.
+            replace: Whether an export or file that is there may be replaced. One that was cut short is begun anew then.
+            on_progress: Is called after each piece.
+
+        Raises:
+            InvalidInput: The format is not known, or something else is there, or another process exports to it now.
+            MissingExtra: Everything but CSV and JSON needs pyarrow.
+        """
+        target = target_of(path)
+        chosen = Selection(project_name(project), filter, several(experiments), show_deleted, several(keys))
+        if is_folder(target, format):
+            check_folder(target, replace=replace)
+            return await export_project(self, chosen, target, anew=replace, tell=on_progress)
+        format_ = format_of(target, format)
+        check_file(target, replace=replace)
+        return await export_project_points(self, chosen, target, format_, on_progress)
 
     async def watch(
         self, run: str | Named, *, keys: str | Sequence[str] = (), cursor: str = "", from_now: bool = False
