@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 PYTEST_ARGS ?=
+LOCUST_ARGS ?=
 
 .PHONY: help
 help: ## Say what can be made
@@ -44,6 +45,10 @@ lock: ## Resolve the dependencies anew into requirements.lock
 .PHONY: bench
 bench: setup ## Measure: every figure beside a peer or a limit of the same run, as a table and as JSON
 	@$(PYTHON) -m loadtests
+
+.PHONY: loadtest
+loadtest: setup ## Locust: trainings that log and people who look, with objectives that fail the run; LOCUST_ARGS for more
+	@$(PYTHON) -m loadtests.locust $(LOCUST_ARGS)
 
 .PHONY: soak
 soak: setup ## The long forms of the fault tests
