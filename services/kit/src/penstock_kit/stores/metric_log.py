@@ -83,6 +83,16 @@ class LogFull(Exception):
 class MetricLog(Protocol):
     """Append-only batches. Every record that `append` reported as appended or repeated is durable when it returns."""
 
+    @property
+    def append_bytes(self) -> int:
+        """How much content makes a good append: more at once is not quicker any more. No limit."""
+        ...
+
+    @property
+    def appends_at_once(self) -> int:
+        """How many appends, of different writers, become durable beside each other. Further ones wait; no limit either."""
+        ...
+
     async def append(self, records: Sequence[BatchRecord]) -> list[AppendOutcome]:
         """Appends records of any writers in one durable commit, and says what became of each.
 

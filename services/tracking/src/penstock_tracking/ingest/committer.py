@@ -1,13 +1,15 @@
 """Group commit: batches of all streams that are waiting go to the metric log in one durable append.
 
 While one append is being made durable the next group gathers, so the group grows with the load by itself and an idle server
-acks at once. Bytes in flight are bounded: room is reserved before a batch is looked at, a full committer makes its streams
-wait, and HTTP/2 flow control passes that on to the senders.
+acks at once. A log that can make several appends durable at a time gets another one as soon as there is a full group for
+it. Bytes in flight are bounded: room is reserved before a batch is looked at, a full committer makes its streams wait, and
+HTTP/2 flow control passes that on to the senders.
 """
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from penstock_kit.errors import LimitExceeded, PenstockError, Unavailable
@@ -16,7 +18,6 @@ from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, LogFull, 
 
 __all__ = [
     "BYTES_IN_FLIGHT_MAX",
-    "GROUP_BYTES_MAX",
     "Committing",
     "GroupCommitter",
     "Reservation",
@@ -26,7 +27,6 @@ __all__ = [
 ]
 
 BYTES_IN_FLIGHT_MAX: Final = 32_000_000
-GROUP_BYTES_MAX: Final = 16_000_000
 _RECORD_OVERHEAD_BYTES: Final = 512  # what a record costs beside its content, so that tiny ones are bounded too
 
 _log = logging.getLogger(__name__)
@@ -75,20 +75,45 @@ class Reservation:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    stream: Committing
-    record: BatchRecord
-    room: Reservation
+@dataclass(slots=True)
+class _Line:
+    """The records of one stream that wait, in order.
+
+    Attributes:
+        waiting: Them, and their room.
+        content_bytes: Of all of them.
+        in_flight: Whether records before them are being committed.
+    """
+
+    waiting: "deque[tuple[BatchRecord, Reservation]]" = field(default_factory=deque)
+    content_bytes: int = 0
+    in_flight: bool = False
+
+
+@dataclass(slots=True)
+class _Group:
+    """What is committed together: the records of some streams, and the room of all that was taken."""
+
+    records: list[tuple[Committing, BatchRecord]] = field(default_factory=list)
+    rooms: list[Reservation] = field(default_factory=list)
+    streams: list[Committing] = field(default_factory=list)
+    content_bytes: int = 0
 
 
 class GroupCommitter:
-    """Commits records of many streams in groups. `run` must be going on for `submit` to have an effect."""
+    """Commits records of many streams in groups. `run` must be going on for `submit` to have an effect.
+
+    A stream is in one group at a time only. Were it in two, the later one could be kept and the earlier one be lost, by a
+    crash, and its writer would have a gap.
+    """
 
     def __init__(self, log: MetricLog, hot: HotStore) -> None:
         self._log = log
         self._hot = hot
-        self._waiting: list[_Waiting] = []
+        self._lines: dict[Committing, _Line] = {}  # of the streams that have records here
+        self._ready: deque[Committing] = deque()  # those that wait and are in no group, in the order of their turns
+        self._ready_bytes = 0
+        self._commits: set[asyncio.Task[None]] = set()
         self._bytes_in_flight = 0
         self._room = asyncio.Event()
         self._work = asyncio.Event()
@@ -109,38 +134,83 @@ class GroupCommitter:
 
     def submit(self, stream: Committing, record: BatchRecord, room: Reservation) -> None:
         """Takes a record over, in the order of its stream, and its room with it."""
-        self._waiting.append(_Waiting(stream, record, room))
+        line = self._lines.get(stream)
+        if line is None:
+            line = self._lines[stream] = _Line()
+        content_bytes = len(record.content)
+        line.waiting.append((record, room))
+        line.content_bytes += content_bytes
+        if line.in_flight:
+            return
+        if len(line.waiting) == 1:
+            self._ready.append(stream)
+        self._ready_bytes += content_bytes
         self._work.set()
 
     async def run(self) -> None:
-        """Commits group after group until cancelled. A group that is being committed is finished first."""
-        while True:
-            await self._work.wait()
-            group = self._take_group()
-            if group:
-                commit = asyncio.ensure_future(self._commit(group))
-                try:
-                    await asyncio.shield(commit)
-                except asyncio.CancelledError:
-                    await commit
-                    raise
+        """Commits group after group until cancelled. Groups that are being committed are finished first."""
+        try:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                while self._next_is_due():
+                    commit = asyncio.create_task(self._commit(self._take_group()), name="group-commit")
+                    self._commits.add(commit)
+                    commit.add_done_callback(self._committed)
+        finally:
+            while self._commits:
+                await asyncio.wait(self._commits)
 
-    def _take_group(self) -> list[_Waiting]:
-        group_bytes = 0
-        count = 0
-        for waiting in self._waiting:
-            content_bytes = len(waiting.record.content)
-            if count and group_bytes + content_bytes > GROUP_BYTES_MAX:
-                break
-            group_bytes += content_bytes
-            count += 1
-        group, self._waiting = self._waiting[:count], self._waiting[count:]
-        if not self._waiting:
-            self._work.clear()
+    def _next_is_due(self) -> bool:
+        # One group is on its way whenever anything waits. Beside it another one starts when it is full: before that it is
+        # better to gather, because many small commits cost more than a few large ones.
+        if not self._ready:
+            return False
+        return not self._commits or (
+            len(self._commits) < self._log.appends_at_once and self._ready_bytes >= self._log.append_bytes
+        )
+
+    def _take_group(self) -> _Group:
+        """Takes about `append_bytes` of what waits, from the streams whose turn it is, and of each as much as there is."""
+        group = _Group()
+        while self._ready and group.content_bytes < self._log.append_bytes:
+            stream = self._ready.popleft()
+            line = self._lines[stream]
+            line.in_flight = True
+            self._ready_bytes -= line.content_bytes
+            group.streams.append(stream)
+            while line.waiting and group.content_bytes < self._log.append_bytes:
+                record, room = line.waiting.popleft()
+                line.content_bytes -= len(record.content)
+                group.content_bytes += len(record.content)
+                group.records.append((stream, record))
+                group.rooms.append(room)
         return group
 
-    async def _commit(self, group: list[_Waiting]) -> None:
-        kept = [(waiting.stream, waiting.record) for waiting in group if not waiting.stream.failed]
+    async def _commit(self, group: _Group) -> None:
+        try:
+            await self._append([(stream, record) for stream, record in group.records if not stream.failed])
+        finally:
+            for room in group.rooms:
+                self.release(room)
+            for stream in group.streams:
+                self._land(stream)
+
+    def _committed(self, commit: asyncio.Task[None]) -> None:
+        self._commits.discard(commit)
+        self._work.set()
+
+    def _land(self, stream: Committing) -> None:
+        """Takes note that what a stream had in a group is committed, or lost: it waits for its next turn, if it has more."""
+        line = self._lines[stream]
+        line.in_flight = False
+        if line.waiting:
+            self._ready.append(stream)
+            self._ready_bytes += line.content_bytes
+        else:
+            del self._lines[stream]
+
+    async def _append(self, kept: list[tuple[Committing, BatchRecord]]) -> None:
         try:
             outcomes = await self._log.append([record for _, record in kept]) if kept else []
         except LogFull:
@@ -156,9 +226,6 @@ class GroupCommitter:
                 stream.committed(record, outcome)
             for run_key in {record.run_key for _, record in kept}:
                 await ring_run(self._hot, run_key)
-        finally:
-            for waiting in group:
-                self.release(waiting.room)
 
     @staticmethod
     def _fail(kept: list[tuple[Committing, BatchRecord]], error: PenstockError) -> None:

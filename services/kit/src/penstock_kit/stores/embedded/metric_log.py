@@ -10,7 +10,7 @@ import errno
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from penstock_kit.stores.embedded.sqlite import Schema, SqliteFile, StoreClosed
 from penstock_kit.stores.metric_log import (
@@ -24,6 +24,7 @@ from penstock_kit.stores.metric_log import (
 
 __all__ = ["SqliteMetricLog"]
 
+APPEND_BYTES = 16_000_000  # one sync serves them all
 BATCHES_PER_SWEEP = 500  # of a dropped run, per transaction: appends get their turn in between
 BATCHES_PER_TRIM = 200  # per transaction
 BYTES_PER_TRIM = 4_000_000  # of content, per transaction: every page of what is removed is looked at
@@ -75,6 +76,9 @@ _BATCH = "sequence, digest, chain, points, durable_points, defines_keys, rank, c
 
 class SqliteMetricLog:
     """The metric log port on one SQLite file. Made by `open`."""
+
+    append_bytes: Final = APPEND_BYTES
+    appends_at_once: Final = 1  # there is one writer
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file

@@ -38,6 +38,7 @@ __all__ = ["MongoMetricLog"]
 
 LANES: Final = 16  # more than there are replicas times `APPENDS_IN_FLIGHT_MAX`, so that they seldom meet
 APPENDS_IN_FLIGHT_MAX: Final = 4  # transactions of this process, each with writers of its own
+APPEND_BYTES: Final = 2_000_000  # several of these beside each other are quicker than one as large as all
 GROUP_BYTES_MAX: Final = 4_000_000  # MongoDB slows down with larger transactions; a group beyond holds one append
 BATCHES_PER_SWEEP: Final = 500  # of a dropped run, per transaction
 BATCHES_PER_TRIM: Final = 200  # per command
@@ -63,6 +64,9 @@ class MongoMetricLog:
     Calls raise `StoreUnavailable` where the server does not answer in time. An append that ends so may have happened; it may
     be repeated.
     """
+
+    append_bytes: Final = APPEND_BYTES
+    appends_at_once: Final = APPENDS_IN_FLIGHT_MAX
 
     def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
