@@ -8,7 +8,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock_kit.search import ATTRIBUTES, ColumnType, Position, Schema, Table, find, parse_filter, parse_order
+from penstock_kit.search import (
+    ATTRIBUTES,
+    ColumnType,
+    MetricCell,
+    Position,
+    Schema,
+    Table,
+    find,
+    parse_filter,
+    parse_order,
+)
 
 SCHEMA = Schema(
     attributes={"state": ColumnType.VALUE, "seconds": ColumnType.NUMBER},
@@ -237,7 +247,7 @@ def put(table: Table, run_id: str, run: dict[str, Any]) -> None:
     attributes = {name: run[name] for name in ("state", "seconds") if run[name] is not None}
     table.put(run_id, ATTRIBUTES, attributes)
     table.put(run_id, "params", run["params"])
-    table.put(run_id, "metrics", run["metrics"])
+    table.put(run_id, "metrics", {key: MetricCell(*values, 0, 0, 1) for key, values in run["metrics"].items()})
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)

@@ -9,6 +9,7 @@ from penstock_kit.search import (
     ATTRIBUTES,
     ColumnType,
     Field,
+    MetricCell,
     Position,
     PositionInvalid,
     Schema,
@@ -31,6 +32,10 @@ def ids(table: Table, filter_text: str = "", order_text: str = "") -> list[str]:
     return list(find(table, expression, order, limit=1_000).ids)
 
 
+def metric(last: float, least: float, most: float) -> MetricCell:
+    return MetricCell(last, least, most, step=0, time_us=0, count=1)
+
+
 def table_of(collection: str, **cells: Any) -> Table:
     """A table with one cell, of key x, in each of the rows named; None means that there is none."""
     table = Table(SCHEMA)
@@ -42,7 +47,7 @@ def table_of(collection: str, **cells: Any) -> Table:
 def test_put_replaces_the_cells_of_a_collection() -> None:
     table = Table(SCHEMA)
     table.put("a", "params", {"x": 1, "y": 2})
-    table.put("a", "metrics", {"x": (1.0, 1.0, 1.0)})
+    table.put("a", "metrics", {"x": metric(1.0, 1.0, 1.0)})
     assert ids(table, "params.x = 1 and params.y = 2") == ["a"]
     table.put("a", "params", {"y": 3})
     assert ids(table, "params.x is null and params.y = 3 and metrics.x = 1") == ["a"]
@@ -73,7 +78,7 @@ def test_the_schema_is_kept() -> None:
 
 
 def test_aspects_of_a_metric() -> None:
-    table = table_of("metrics", a=(0.5, 0.1, 0.9))
+    table = table_of("metrics", a=metric(0.5, 0.1, 0.9))
     assert ids(table, 'metrics."x" = 0.5 and metrics."x".last = 0.5') == ["a"]
     assert ids(table, 'metrics."x".min = 0.1 and metrics."x".max = 0.9') == ["a"]
 
@@ -88,7 +93,9 @@ def test_missing_values() -> None:
 
 
 def test_nan() -> None:
-    table = table_of("metrics", a=(1.0, 1.0, 1.0), b=(math.nan, math.nan, math.nan), c=(math.inf, 0.0, math.inf))
+    table = table_of(
+        "metrics", a=metric(1.0, 1.0, 1.0), b=metric(math.nan, math.nan, math.nan), c=metric(math.inf, 0.0, math.inf)
+    )
     assert ids(table, "metrics.x = nan") == ["b"]
     assert ids(table, "metrics.x != nan") == ["a", "c"]
     assert ids(table, "metrics.x != 1") == ["b", "c"]
@@ -140,7 +147,7 @@ def test_order_of_mixed_values() -> None:
 
 def test_ties_go_by_the_next_term_and_then_by_id() -> None:
     table = table_of("params", z=1, y=1, x=2, w=2)
-    table.put("y", "metrics", {"m": (1.0, 1.0, 1.0)})
+    table.put("y", "metrics", {"m": metric(1.0, 1.0, 1.0)})
     assert ids(table, "", "params.x desc, metrics.m") == ["w", "x", "y", "z"]
     assert ids(table, "", "params.x desc") == ["w", "x", "y", "z"]
     assert ids(table) == ["w", "x", "y", "z"]
@@ -217,7 +224,7 @@ def test_a_forged_position_is_refused(state: Any) -> None:
 
 
 def test_a_forged_position_of_another_type_does_no_harm() -> None:
-    table = table_of("metrics", a=(1.0, 1.0, 1.0))
+    table = table_of("metrics", a=metric(1.0, 1.0, 1.0))
     position = Position.from_state([[[2, "text"]], "a"], 1)
     assert page_after(table, "metrics.x", position) == ([], None)
 
@@ -225,8 +232,8 @@ def test_a_forged_position_of_another_type_does_no_harm() -> None:
 def test_sparse_columns_cost_what_they_hold() -> None:
     dense, sparse = Table(SCHEMA), Table(SCHEMA)
     for row in range(500):
-        dense.put(f"{row}", "metrics", {"x": (1.0, 1.0, 1.0)})
-        sparse.put(f"{row}", "metrics", {f"x{row}": (1.0, 1.0, 1.0)})
+        dense.put(f"{row}", "metrics", {"x": metric(1.0, 1.0, 1.0)})
+        sparse.put(f"{row}", "metrics", {f"x{row}": metric(1.0, 1.0, 1.0)})
     assert ids(sparse, "metrics.x499 = 1") == ["499"]
     assert len(ids(dense, "metrics.x = 1")) == 500
     assert sparse.nbytes < dense.nbytes + 500 * 2_000

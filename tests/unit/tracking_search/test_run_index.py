@@ -4,21 +4,25 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 
 from penstock.api.tracking.v1 import metric_pb2
+from penstock_kit.clock import SystemClock
 from penstock_kit.paging import PageTokenInvalid
 from penstock_kit.search import FilterInvalid, OrderInvalid
+from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
+from penstock_kit.stores.embedded.blobs import FilesystemBlobStore
 from penstock_kit.stores.embedded.documents import SqliteDocumentStore
 from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.stores.metric_log import BatchRecord, MetricLog
 from penstock_tracking.domain import JsonText, Run, RunState
 from penstock_tracking.errors import RunNotFound
-from penstock_tracking.search import RunIndex, RunQuery
+from penstock_tracking.search import LatestSource, RunIndex, RunQuery
 from penstock_tracking.series.latest import LatestReader, LatestValue
 from penstock_tracking.store import COLLECTIONS, RUNS, TrackingStore
 
@@ -31,12 +35,17 @@ class Platform:
 
     documents: DocumentStore
     log: MetricLog
+    blobs: BlobStore
     store: TrackingStore
-    index: RunIndex
-    sequences: dict[str, int]
+    sequences: dict[str, int] = field(default_factory=dict)
 
-    def replica(self, bytes_max: int = 1_000_000) -> RunIndex:
-        return RunIndex(self.documents, self.log, LatestReader(self.log, self.store), bytes_max=bytes_max)
+    @cached_property
+    def index(self) -> RunIndex:
+        return self.replica()
+
+    def replica(self, bytes_max: int = 1_000_000, latest: LatestSource | None = None) -> RunIndex:
+        source = latest or LatestReader(self.log, self.store)
+        return RunIndex(self.documents, self.log, source, self.blobs, SystemClock(), bytes_max=bytes_max)
 
     async def add(self, number: int, project: str = PROJECT, **fields: object) -> Run:
         run_id = f"{number:032x}"
@@ -78,8 +87,7 @@ class Platform:
 async def platform_at(path: Path) -> AsyncIterator[Platform]:
     documents = await SqliteDocumentStore.open(path / "documents.db", COLLECTIONS)
     log = await SqliteMetricLog.open(path / "log.db")
-    store = TrackingStore(documents)
-    yield Platform(documents, log, store, RunIndex(documents, log, LatestReader(log, store)), {})
+    yield Platform(documents, log, FilesystemBlobStore(path / "blobs"), TrackingStore(documents))
     await log.close()
     await documents.close()
 
@@ -309,7 +317,7 @@ class Scripted:
 
 async def test_latest_values_that_could_not_be_read_are_read_at_the_next_search(platform: Platform) -> None:
     value = LatestValue(1.0, 0, 0, 1.0, 1.0, 1)
-    index = RunIndex(platform.documents, platform.log, Scripted(OSError("disk"), {"loss": value}))
+    index = platform.replica(latest=Scripted(OSError("disk"), {"loss": value}))
     await platform.add(1)
     with pytest.raises(OSError, match="disk"):
         await platform.find("metrics.loss = 1", index)
@@ -318,7 +326,7 @@ async def test_latest_values_that_could_not_be_read_are_read_at_the_next_search(
 
 
 async def test_a_run_that_vanishes_meanwhile_does_no_harm(platform: Platform) -> None:
-    index = RunIndex(platform.documents, platform.log, Scripted(RunNotFound("gone")))
+    index = platform.replica(latest=Scripted(RunNotFound("gone")))
     await platform.add(1)
     assert await platform.find("metrics.loss is null", index) == [1]
 

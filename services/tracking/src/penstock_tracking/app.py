@@ -7,6 +7,7 @@ from penstock_kit.application import Application, Job
 from penstock_kit.clock import Clock
 from penstock_kit.server import Codec, Mount
 from penstock_kit.stores.documents import DocumentStore
+from penstock_kit.stores.embedded.blobs import FilesystemBlobStore
 from penstock_kit.stores.embedded.documents import SqliteDocumentStore
 from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.stores.hot import HotStore
@@ -14,7 +15,7 @@ from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.ingest.codec import StreamRequest
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
-from penstock_tracking.jobs import crash_check
+from penstock_tracking.jobs import crash_check, keep_columns
 from penstock_tracking.search import RunIndex
 from penstock_tracking.series.columns import ColumnReader
 from penstock_tracking.series.latest import LatestReader
@@ -48,7 +49,7 @@ def build(
     latest = LatestReader(metric_log, store)
     columns = ColumnReader(metric_log)
     service = TrackingService(store, metric_log, hot, streams, latest, columns, clock)
-    index = RunIndex(documents, metric_log, latest)
+    index = RunIndex(documents, metric_log, latest, FilesystemBlobStore(settings.data_dir / "blobs"), clock)
     servicer = TrackingServicer(service, streams, index, clock)
 
     async def close() -> None:
@@ -69,6 +70,7 @@ def build(
         jobs=[
             Job("group-commit", committer.run),
             Job("crash-check", crash_check(service, settings.crash_check_interval_s)),
+            Job("keep-columns", keep_columns(index, settings.keep_columns_interval_s)),
         ],
         close=close,
     )

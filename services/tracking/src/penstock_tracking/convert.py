@@ -1,7 +1,7 @@
 """Between the messages of the contract and the domain. No decisions here."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
 
 import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -143,45 +143,48 @@ def latest_to_proto(key: str, latest: LatestValue) -> run_pb2.LatestMetric:
     )
 
 
-def run_to_proto(run: Run, etag: str) -> run_pb2.Run:
-    """A run, all fields but the latest values."""
-    message = run_pb2.Run(
-        name=f"projects/{run.project}/runs/{run.run_id}",
-        display_name=run.display_name,
-        experiment=f"projects/{run.project}/experiments/{run.experiment_id}",
-        state=f"RUN_STATE_{run.state.name}",
-        lifecycle_stage=f"LIFECYCLE_STAGE_{run.lifecycle_stage.name}",
-        start_time=time_from_us(run.start_us),
-        create_time=time_from_us(run.create_us),
-        update_time=time_from_us(run.update_us),
-        creator=run.creator,
-        notes=run.notes,
-        group=run.group,
-        forked_from=run.forked_from,
-        fork_step=run.fork_step,
-        failure=run.failure,
-        etag=etag,
-        ranks=run.ranks,
-        params=[run_pb2.Param(key=key, value=value_to_proto(value)) for key, value in sorted(run.params.items())],
-        tags=[run_pb2.Tag(key=key, value=text) for key, text in sorted(run.tags.items())],
-        summary=[
-            run_pb2.SummaryEntry(key=key, value=value_to_proto(value)) for key, value in sorted(run.summary.items())
-        ],
-        metric_definitions=[
-            run_pb2.MetricDefinition(
-                key=definition.key,
-                x_key=definition.x_key,
-                goal=run_pb2.MetricGoal.Name(definition.goal),
-                summary=run_pb2.MetricSummary.Name(definition.summary),
-            )
-            for _, definition in sorted(run.metric_definitions.items())
-        ],
-    )
-    if run.end_us is not None:
-        message.end_time.CopyFrom(time_from_us(run.end_us))
-    if run.heartbeat_us is not None:
-        message.heartbeat_time.CopyFrom(time_from_us(run.heartbeat_us))
-    return message
+# By field of a run, how it is made; `latest_metrics` is not of the run's record.
+_RUN_PARTS: Final[Mapping[str, Callable[[Run, str], Any]]] = {
+    "name": lambda run, _: f"projects/{run.project}/runs/{run.run_id}",
+    "display_name": lambda run, _: run.display_name,
+    "experiment": lambda run, _: f"projects/{run.project}/experiments/{run.experiment_id}",
+    "state": lambda run, _: f"RUN_STATE_{run.state.name}",
+    "lifecycle_stage": lambda run, _: f"LIFECYCLE_STAGE_{run.lifecycle_stage.name}",
+    "start_time": lambda run, _: time_from_us(run.start_us),
+    "end_time": lambda run, _: None if run.end_us is None else time_from_us(run.end_us),
+    "heartbeat_time": lambda run, _: None if run.heartbeat_us is None else time_from_us(run.heartbeat_us),
+    "create_time": lambda run, _: time_from_us(run.create_us),
+    "update_time": lambda run, _: time_from_us(run.update_us),
+    "creator": lambda run, _: run.creator,
+    "notes": lambda run, _: run.notes,
+    "group": lambda run, _: run.group,
+    "forked_from": lambda run, _: run.forked_from,
+    "fork_step": lambda run, _: run.fork_step,
+    "failure": lambda run, _: run.failure,
+    "etag": lambda _, etag: etag,
+    "ranks": lambda run, _: run.ranks,
+    "params": lambda run, _: [
+        run_pb2.Param(key=key, value=value_to_proto(value)) for key, value in sorted(run.params.items())
+    ],
+    "tags": lambda run, _: [run_pb2.Tag(key=key, value=text) for key, text in sorted(run.tags.items())],
+    "summary": lambda run, _: [
+        run_pb2.SummaryEntry(key=key, value=value_to_proto(value)) for key, value in sorted(run.summary.items())
+    ],
+    "metric_definitions": lambda run, _: [
+        run_pb2.MetricDefinition(
+            key=definition.key,
+            x_key=definition.x_key,
+            goal=run_pb2.MetricGoal.Name(definition.goal),
+            summary=run_pb2.MetricSummary.Name(definition.summary),
+        )
+        for _, definition in sorted(run.metric_definitions.items())
+    ],
+}
+
+
+def run_to_proto(run: Run, etag: str, fields: Collection[str] = RUN_FIELDS) -> run_pb2.Run:
+    """A run with some fields, without the latest values."""
+    return run_pb2.Run(**{field: make(run, etag) for field, make in _RUN_PARTS.items() if field in fields})
 
 
 def param_change_to_proto(change: ParamChange) -> tracking_service_pb2.ParamChange:

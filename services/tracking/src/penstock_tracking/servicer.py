@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -34,7 +34,7 @@ from penstock_tracking.errors import BatchInvalid, FieldInvalid, ServerStopping
 from penstock_tracking.ingest.codec import KEYS_PER_BLOCK_MAX, digest_of
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import Ack, WriterStream
-from penstock_tracking.search import RunIndex, RunQuery
+from penstock_tracking.search import RunIndex, RunPage, RunQuery
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.series.watch import NewPoints, RunChanged
 from penstock_tracking.service import NewRun, Series, TrackingService
@@ -160,29 +160,31 @@ class TrackingServicer:
             show_deleted=request.show_deleted,
             page_size=paging.page_size(request.page_size),
             page_token=request.page_token,
+            metric_keys=columns.metric_keys,
         )
         while True:
             page = await self._index.search(query)
-            runs, taken = await self._found_runs(parent, page.run_ids, columns)
+            runs, taken = await self._found_runs(parent, page, columns)
             if taken == len(page.run_ids):
                 return pb.SearchRunsResponse(runs=runs, next_page_token=page.next_page_token, total_size=page.total)
             # Asked again for as many as fit, so that the token goes on after the last of them.
             query = replace(query, page_size=taken)
 
     async def _found_runs(
-        self, parent: ProjectName, run_ids: Sequence[str], columns: "_Columns"
+        self, parent: ProjectName, page: RunPage, columns: "_Columns"
     ) -> tuple[list[run_pb2.Run], int]:
         """The first of the runs, as many as fit into `SEARCH_PAGE_BYTES_MAX` but one at least, and how many ids that took."""
         found: list[run_pb2.Run] = []
         bytes_left = SEARCH_PAGE_BYTES_MAX
+        run_ids = page.run_ids
         for start in range(0, len(run_ids), RUNS_AT_ONCE):
             some = run_ids[start : start + RUNS_AT_ONCE]
             by_id = await self._service.get_runs(parent, some)
-            latest = {
-                run_id: await self._service.latest_of(stored.value, columns.metric_keys)
-                for run_id, stored in by_id.items()
-                if columns.wants_metrics
-            }
+            latest = page.latest
+            if columns.all_metrics:
+                runs = [stored.value for stored in by_id.values()]
+                read = await asyncio.gather(*(self._service.latest_of(run) for run in runs))
+                latest = {run.run_id: values for run, values in zip(runs, read, strict=True)}
             packed = await in_thread(
                 lambda by_id=by_id, latest=latest: {
                     run_id: columns.packed(stored, latest.get(run_id, [])) for run_id, stored in by_id.items()
@@ -379,7 +381,7 @@ def _run(stored: Stored[Run]) -> run_pb2.Run:
 
 
 def _packed_run(stored: Stored[Run], latest: Sequence[tuple[str, LatestValue]], fields: frozenset[str]) -> run_pb2.Run:
-    run = _only(_run(stored), fields)
+    run = run_to_proto(stored.value, stored.etag, fields)
     run.latest_metrics.extend(latest_to_proto(*entry) for entry in latest)
     return run
 
@@ -451,12 +453,6 @@ def _range(request: Any) -> tuple[int | None, int | None]:
     )
 
 
-def _only(run: run_pb2.Run, fields: Collection[str]) -> run_pb2.Run:
-    for field in RUN_FIELDS.difference(fields):
-        run.ClearField(field)
-    return run
-
-
 class _Columns:
     """Which parts of a run a search returns."""
 
@@ -490,25 +486,25 @@ class _Columns:
         return cls(fields, kinds)
 
     @property
-    def wants_metrics(self) -> bool:
-        return "metrics" in self._kinds
+    def all_metrics(self) -> bool:
+        """Whether every metric of each run is wanted."""
+        return "metrics" in self._kinds and self._kinds["metrics"] is None
 
     @property
     def metric_keys(self) -> tuple[str, ...]:
-        """The metrics by key; empty means all."""
+        """The metrics that are wanted by key."""
         return tuple(self._kinds.get("metrics") or ())
 
     def packed(self, stored: Stored[Run], latest: Sequence[tuple[str, LatestValue]]) -> run_pb2.Run:
         """The run with nothing but the wanted parts."""
-        kept = {COLUMN_KINDS[kind] for kind in self._kinds}
-        run = _packed_run(stored, latest, frozenset(self._fields | kept))
-        for kind, keys in self._kinds.items():
-            if keys is not None and kind != "metrics":
-                entries = getattr(run, COLUMN_KINDS[kind])
-                wanted = [entry for entry in entries if entry.key in keys]
-                del entries[:]
-                entries.extend(wanted)
-        return run
+        run = stored.value
+        wanted = {
+            kind: {key: value for key, value in getattr(run, kind).items() if key in keys}
+            for kind, keys in self._kinds.items()
+            if keys is not None and kind != "metrics"
+        }
+        fields = self._fields | {COLUMN_KINDS[kind] for kind in self._kinds}
+        return _packed_run(Stored(replace(run, **wanted), stored.version), latest, frozenset(fields))
 
 
 def _content_of(request: Any, now_us: int) -> bytes:

@@ -38,12 +38,13 @@ from penstock_tracking.domain import (
 from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound, RunTooLarge
 from penstock_tracking.threads import in_thread
 
-__all__ = ["COLLECTIONS", "DEFAULT_EXPERIMENT_ID", "RUNS", "Stored", "TrackingStore", "run_from_document"]
+__all__ = ["COLLECTIONS", "DEFAULT_EXPERIMENT_ID", "EXPERIMENTS", "KEPT_COLUMNS", "RUNS", "Stored", "TrackingStore", "run_from_document"]
 
 EXPERIMENTS: Final = "experiments"
 RUNS: Final = "runs"
 COUNTERS: Final = "counters"
 LATEST: Final = "latest"
+KEPT_COLUMNS: Final = "kept_columns"
 DEFAULT_EXPERIMENT_ID: Final = "0"
 WRITE_ATTEMPTS_MAX = 20  # concurrent writers of one document make progress one at a time
 
@@ -66,6 +67,7 @@ COLLECTIONS: Final = (
     ),
     Collection(COUNTERS),
     Collection(LATEST),
+    Collection(KEPT_COLUMNS),
 )
 
 T = TypeVar("T")

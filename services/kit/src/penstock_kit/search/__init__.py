@@ -6,6 +6,7 @@ filter may say; the grammar is in `penstock_kit.search.grammar`.
 """
 
 from penstock_kit.search.cache import ByteBoundedCache
+from penstock_kit.search.columns import MetricCell
 from penstock_kit.search.errors import FilterInvalid, OrderInvalid, QueryInvalid
 from penstock_kit.search.evaluate import matches
 from penstock_kit.search.grammar import (
@@ -36,6 +37,7 @@ from penstock_kit.search.syntax import (
     Presence,
     Resemblance,
     Schema,
+    fields_of,
 )
 from penstock_kit.search.table import Table
 from penstock_kit.search.values import Value
@@ -60,6 +62,7 @@ __all__ = [
     "Found",
     "Literal",
     "Membership",
+    "MetricCell",
     "Not",
     "Operator",
     "Or",
@@ -73,6 +76,7 @@ __all__ = [
     "Schema",
     "Table",
     "Value",
+    "fields_of",
     "find",
     "matches",
     "parse_filter",

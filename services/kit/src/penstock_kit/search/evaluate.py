@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from penstock_kit.search.columns import Mask, NumberColumn, ValueColumn
+from penstock_kit.search.columns import Mask, NumberColumn
 from penstock_kit.search.patterns import LikePattern
 from penstock_kit.search.syntax import (
     And,
@@ -15,6 +15,7 @@ from penstock_kit.search.syntax import (
     Resemblance,
 )
 from penstock_kit.search.table import Table
+from penstock_kit.search.value_columns import ValueColumn
 
 __all__ = ["matches"]
 

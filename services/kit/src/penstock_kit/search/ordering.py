@@ -78,6 +78,10 @@ class _SortKeys:
     classes: NDArray[np.uint8]
     values: Numbers
 
+    def where(self, chosen: NDArray[np.bool_]) -> "_SortKeys":
+        """The keys of some of the rows."""
+        return _SortKeys(self.term, self.classes[chosen], self.values[chosen])
+
 
 def find(
     table: Table,
@@ -105,18 +109,21 @@ def find(
     total = len(rows)
     chars_max = ORDER_TEXT_CHARS_MAX // max(1, len(order))
     keys = [_sort_keys(table, term, rows, chars_max) for term in order]
-    ids = table.id_ranks()[rows]
     if after is not None:
-        behind = _behind(table, keys, ids, after, chars_max)
-        rows, ids = rows[behind], ids[behind]
-        keys = [_SortKeys(key.term, key.classes[behind], key.values[behind]) for key in keys]
+        behind = _behind(table, keys, rows, after, chars_max)
+        rows, keys = rows[behind], [key.where(behind) for key in keys]
+    more = len(rows) > limit
+    if more and keys:
+        # Sorting costs more than finding those that could be in the page.
+        leading = _leading(keys[0], limit)
+        rows, keys = rows[leading], [key.where(leading) for key in keys]
     # lexsort decides by its last key first.
-    planes: list[NDArray[Any]] = [ids]
+    planes: list[NDArray[Any]] = [table.id_ranks(rows)]
     for key in reversed(keys):
         planes += [key.values, key.classes]
     chosen = np.lexsort(planes)[:limit]
     page = [table.row_id(row) for row in rows[chosen].tolist()]
-    if len(rows) <= limit:
+    if not more:
         return Found(page, total, None)
     last = int(chosen[-1])
     position = tuple(_position_key(table, key, last, int(rows[last]), chars_max) for key in keys)
@@ -140,12 +147,24 @@ _DESCENDING = np.array([SortClass.TEXT, SortClass.BOOL, SortClass.NUMBER, SortCl
 """By class: where it stands in a descending order. It is its own inverse."""
 
 
+def _leading(key: _SortKeys, count: int) -> NDArray[np.bool_]:
+    """Which rows are among the first `count` by one key, with all that tie with the last of these."""
+    upto = np.cumsum(np.bincount(key.classes, minlength=len(SortClass)))
+    last_class = int(np.searchsorted(upto, count))
+    leading = key.classes < last_class
+    of_class = key.classes == last_class
+    values = key.values[of_class]
+    place = count - int(np.count_nonzero(leading)) - 1
+    leading[of_class] = values <= np.partition(values, place)[place]
+    return leading
+
+
 def _behind(
-    table: Table, keys: Sequence[_SortKeys], ids: Numbers, after: Position, chars_max: int
+    table: Table, keys: Sequence[_SortKeys], rows: NDArray[np.intp], after: Position, chars_max: int
 ) -> NDArray[np.bool_]:
     """Which rows stand behind a position."""
-    behind = np.zeros(len(ids), np.bool_)
-    level = np.ones(len(ids), np.bool_)
+    behind = np.zeros(len(rows), np.bool_)
+    level = np.ones(len(rows), np.bool_)
     for key, (kind, value) in zip(keys, after.keys, strict=True):
         column = table.column(key.term.field)
         place = 0.0
@@ -157,7 +176,8 @@ def _behind(
         same_class = key.classes == rank
         behind |= level & ((key.classes > rank) | (same_class & (key.values > place)))
         level &= same_class & (key.values == place)
-    return behind | (level & (ids > table.id_position(after.row_id)))
+    behind[level] = table.ids_after(rows[level], after.row_id)
+    return behind
 
 
 def _position_key(table: Table, key: _SortKeys, place: int, row: int, chars_max: int) -> tuple[SortClass, float | str]:

@@ -20,6 +20,7 @@ __all__ = [
     "Presence",
     "Resemblance",
     "Schema",
+    "fields_of",
 ]
 
 ATTRIBUTES = ""
@@ -139,6 +140,17 @@ class Not:
 
 
 Expression = Comparison | Membership | Resemblance | Presence | And | Or | Not
+
+
+def fields_of(expression: Expression) -> set[Field]:
+    """The fields that an expression names."""
+    match expression:
+        case And(operands) | Or(operands):
+            return set().union(*map(fields_of, operands))
+        case Not(operand):
+            return fields_of(operand)
+        case _:
+            return {expression.field}
 
 
 @dataclass(frozen=True, slots=True)

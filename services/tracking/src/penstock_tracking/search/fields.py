@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Final
 
-from penstock_kit.search import ATTRIBUTES, ColumnType, Schema
+from penstock_kit.search import ATTRIBUTES, ColumnType, MetricCell, Schema
 from penstock_kit.search import Value as CellValue
 from penstock_tracking.domain import JsonText, Run, Value
 from penstock_tracking.series.latest import LatestValue
 
-__all__ = ["METRICS", "RUN_SCHEMA", "metric_cells", "record_cells"]
+__all__ = ["METRICS", "RUN_SCHEMA", "latest_of_cell", "metric_cells", "record_cells"]
 
 PARAMS: Final = "params"
 TAGS: Final = "tags"
@@ -20,6 +20,7 @@ RUN_SCHEMA: Final = Schema(
         "run_id": ColumnType.VALUE,
         "display_name": ColumnType.VALUE,
         "experiment": ColumnType.VALUE,  # its id, such as "0"
+        "experiment_name": ColumnType.VALUE,  # its display name as it is now
         "state": ColumnType.VALUE,  # "RUNNING", "FINISHED", "FAILED", "KILLED", "CRASHED"
         "lifecycle_stage": ColumnType.VALUE,  # "ACTIVE", "DELETED"
         "start_time": ColumnType.TIME,
@@ -43,7 +44,7 @@ RUN_SCHEMA: Final = Schema(
 )
 
 
-def record_cells(run: Run) -> dict[str, Mapping[str, CellValue]]:
+def record_cells(run: Run, experiment_name: str | None) -> dict[str, Mapping[str, CellValue]]:
     """The cells of a run by collection, but for its metrics. An empty attribute is missing."""
     times = {
         "start_time": run.start_us,
@@ -53,7 +54,10 @@ def record_cells(run: Run) -> dict[str, Mapping[str, CellValue]]:
         "heartbeat_time": run.heartbeat_us,
         "duration": None if run.end_us is None else (run.end_us - run.start_us) / 1_000_000,
     }
-    optional = {"group": run.group, "notes": run.notes, "forked_from": run.forked_from, "creator": run.creator}
+    optional = {
+        "experiment_name": experiment_name,
+        "group": run.group, "notes": run.notes, "forked_from": run.forked_from, "creator": run.creator,
+    }
     return {
         ATTRIBUTES: {
             "run_id": run.run_id,
@@ -70,9 +74,17 @@ def record_cells(run: Run) -> dict[str, Mapping[str, CellValue]]:
     }
 
 
-def metric_cells(latest: Mapping[str, LatestValue]) -> dict[str, tuple[float, float, float]]:
+def metric_cells(latest: Mapping[str, LatestValue]) -> dict[str, MetricCell]:
     """The cells of a run's metrics."""
-    return {key: (value.value, value.min, value.max) for key, value in latest.items()}
+    return {
+        key: MetricCell(value.value, value.min, value.max, value.step, value.time_us, value.count)
+        for key, value in latest.items()
+    }
+
+
+def latest_of_cell(cell: MetricCell) -> LatestValue:
+    """The latest value in a cell."""
+    return LatestValue(cell.last, cell.step, cell.time_us, cell.min, cell.max, cell.count)
 
 
 def _cell(value: Value) -> CellValue:

@@ -1,16 +1,13 @@
-"""The runs of a project as columns, brought up to date before each search. Owns what is in memory and how it follows.
+"""Answers searches over runs from columns in memory, and keeps these for the next start. Owns which projects are in memory."""
 
-Before it answers, a search takes over every run document written and every metric log that grew since the one before.
-Both feeds skip nothing that was acknowledged, so a search sees every acknowledged write, on any replica.
-"""
-
-import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 from penstock_kit import paging
+from penstock_kit.clock import Clock
 from penstock_kit.paging import PageTokenInvalid
 from penstock_kit.search import (
     ATTRIBUTES,
@@ -26,36 +23,37 @@ from penstock_kit.search import (
     Position,
     PositionInvalid,
     Table,
+    fields_of,
     find,
     parse_filter,
     parse_order,
 )
-from penstock_kit.stores.documents import Change, DocumentStore
+from penstock_kit.search.chunks import ROWS_PER_CHUNK, ChunkDamaged, ColumnKey, encode_chunk
+from penstock_kit.stores.blobs import BlobStore
+from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.domain import LifecycleStage
-from penstock_tracking.errors import RunNotFound
-from penstock_tracking.search.fields import METRICS, RUN_SCHEMA, metric_cells, record_cells
+from penstock_tracking.search.fields import METRICS, RUN_SCHEMA, latest_of_cell
+from penstock_tracking.search.kept import KeptColumns, KeptColumnsLost, Manifest
+from penstock_tracking.search.project import EXPERIMENT, LatestSource, ProjectRuns
 from penstock_tracking.series.latest import LatestValue
-from penstock_tracking.store import RUNS, run_from_document
+from penstock_tracking.store import RUNS
 from penstock_tracking.threads import in_thread
 
-__all__ = ["INDEX_BYTES_MAX", "LatestSource", "RunIndex", "RunPage", "RunQuery"]
+__all__ = ["INDEX_BYTES_MAX", "KEEP_AFTER_CHANGES", "LatestSource", "RunIndex", "RunPage", "RunQuery"]
 
-INDEX_BYTES_MAX: Final = 256_000_000  # of all projects in memory together; the one searched last may be larger
-LATEST_AT_ONCE: Final = 32  # runs whose latest values are read at the same time
+INDEX_BYTES_MAX: Final = 160_000_000  # of all projects in memory together; the one searched last may be larger
+PROJECT_BYTES_MAX: Final = 100_000_000  # of one project: beyond, columns that are kept and not used are unloaded
+KEEP_AFTER_CHANGES: Final = 500  # fewer are taken over in a moment by whoever reads what is kept
+PAGES_PER_STEP_MAX: Final = 16  # of changes, taken over before what is in memory is kept
 DEAD_ROWS_MAX: Final = 1_000  # beyond as many as live ones; then the project is read anew
 
 _LIFECYCLE = Field(ATTRIBUTES, "lifecycle_stage", ColumnType.VALUE)
-_EXPERIMENT = Field(ATTRIBUTES, "experiment", ColumnType.VALUE)
 _DEFAULT_ORDER = (OrderTerm(Field(ATTRIBUTES, "start_time", ColumnType.TIME), descending=True),)
 
+_log = logging.getLogger(__name__)
 
-class LatestSource(Protocol):
-    """Where the latest values of runs come from."""
-
-    async def latest(self, project: str, run_id: str) -> Mapping[str, LatestValue]:
-        """The latest value of every metric of a run, by key, every acknowledged point counted. Raises `RunNotFound`."""
-        ...
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,7 @@ class RunQuery:
         show_deleted: Whether runs in the bin are found too.
         page_size: At most this many, at least 1.
         page_token: From the page before, of an otherwise equal query; empty for the first page.
+        metric_keys: The metrics whose latest values are wanted of the runs found.
     """
 
     project: str
@@ -79,6 +78,7 @@ class RunQuery:
     show_deleted: bool = False
     page_size: int = 100
     page_token: str = ""
+    metric_keys: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Text that is equal for the queries among which a page token is good."""
@@ -86,82 +86,75 @@ class RunQuery:
             ["runs", self.project, self.filter, self.order_by, sorted(self.experiment_ids), self.show_deleted]
         )
 
+    def expression(self) -> Expression | None:
+        """The condition for a run to be found, None if every run is. Raises `FilterInvalid`."""
+        clauses: list[Expression] = []
+        if self.filter.strip():
+            clauses.append(parse_filter(self.filter, RUN_SCHEMA))
+        if self.experiment_ids:
+            clauses.append(Membership(EXPERIMENT, self.experiment_ids))
+        if not self.show_deleted:
+            clauses.append(Comparison(_LIFECYCLE, Operator.EQ, LifecycleStage.ACTIVE.name))
+        if len(clauses) > 1:
+            return And(tuple(clauses))
+        return clauses[0] if clauses else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step of keeping a project that was begun: what is to be written, and whether another one is needed."""
+
+    runs: ProjectRuns
+    manifest: Manifest
+    changed: set[int]
+    more: bool
+
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """A page of the answer: run ids in order, how many match on all pages, the token of the next page or empty."""
+    """A page of the answer.
+
+    Attributes:
+        run_ids: In order.
+        total: How many match, on all pages.
+        next_page_token: Empty on the last page.
+        latest: By run id, the latest values that were wanted, in order of their keys.
+    """
 
     run_ids: Sequence[str]
     total: int
     next_page_token: str
-
-
-@dataclass(slots=True)
-class _ProjectRuns:
-    """The runs of one project, as of `revision` of their documents and `log_cursor` of the metric log.
-
-    Attributes:
-        stale: Runs whose latest values must be read before the next answer.
-        lock: Held by the one search that reads or writes the rest.
-    """
-
-    table: Table
-    log_cursor: bytes
-    revision: int = 0
-    stale: set[str] = field(default_factory=set)
-    log_keys: dict[str, bytes] = field(default_factory=dict)
-    run_ids: dict[bytes, str] = field(default_factory=dict)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def nbytes(self) -> int:
-        return self.table.nbytes + 300 * len(self.log_keys)
-
-    def take(self, changes: Sequence[Change]) -> None:
-        """Takes over changed documents."""
-        for change in changes:
-            if change.document is None:
-                self.table.remove(change.id)
-                self.run_ids.pop(self.log_keys.pop(change.id, b""), None)
-                self.stale.discard(change.id)
-                continue
-            run = run_from_document(change.document)
-            for collection, cells in record_cells(run).items():
-                self.table.put(run.run_id, collection, cells)
-            if self.log_keys.get(run.run_id) != run.log_key:
-                self.run_ids.pop(self.log_keys.get(run.run_id, b""), None)
-                self.log_keys[run.run_id] = run.log_key
-                self.run_ids[run.log_key] = run.run_id
-                # Its log may have grown before this index knew whose it is.
-                self.stale.add(run.run_id)
-
-    def take_latest(self, read: Sequence[tuple[str, Mapping[str, LatestValue] | None]]) -> None:
-        """Takes over latest values; None for a run that is no longer there."""
-        for run_id, latest in read:
-            if latest is not None:
-                self.table.put(run_id, METRICS, metric_cells(latest))
-            self.stale.discard(run_id)
+    latest: Mapping[str, Sequence[tuple[str, LatestValue]]]
 
 
 class RunIndex:
     """Answers searches over runs.
 
     Args:
-        documents: Where the run documents are.
+        documents: Where the run documents are, and the manifests of what is kept.
         metric_log: Whose growth tells that latest values changed.
         latest: Reads latest values.
+        blobs: Where columns are kept.
+        clock: The time.
         bytes_max: Bound of the memory for all projects together.
     """
 
     def __init__(
-        self, documents: DocumentStore, metric_log: MetricLog, latest: LatestSource, *, bytes_max: int = INDEX_BYTES_MAX
+        self,
+        documents: DocumentStore,
+        metric_log: MetricLog,
+        latest: LatestSource,
+        blobs: BlobStore,
+        clock: Clock,
+        *,
+        bytes_max: int = INDEX_BYTES_MAX,
     ) -> None:
         self._documents = documents
         self._metric_log = metric_log
         self._latest = latest
-        self._projects: ByteBoundedCache[_ProjectRuns] = ByteBoundedCache(bytes_max)
-        # Some cursor reached before. A project read anew starts there: it reads all its latest values anyway.
-        self._log_cursor = b""
+        self._kept = KeptColumns(documents, blobs, clock)
+        self._projects: ByteBoundedCache[ProjectRuns] = ByteBoundedCache(bytes_max)
+        self._log_cursor = b""  # some cursor reached before
 
     async def search(self, query: RunQuery) -> RunPage:
         """Returns a page of the runs that match. It sees every write acknowledged before the call.
@@ -171,64 +164,170 @@ class RunIndex:
             OrderInvalid: The order cannot be understood.
             PageTokenInvalid: The token is not of this query.
         """
-        expression = _expression(query)
+        expression = query.expression()
         order = parse_order(query.order_by, RUN_SCHEMA) if query.order_by.strip() else _DEFAULT_ORDER
         after = _position(query, order)
-        runs = self._projects.get(query.project)
-        if runs is None:
-            runs = _ProjectRuns(Table(RUN_SCHEMA), self._log_cursor)
-            self._projects.put(query.project, runs)
-        async with runs.lock:
-            await self._catch_up(query.project, runs)
-            found = await in_thread(find, runs.table, expression, order, limit=query.page_size, after=after)
-            if runs.table.row_count > 2 * len(runs.table) + DEAD_ROWS_MAX:
-                self._projects.drop(query.project)
-            else:
-                self._projects.put(query.project, runs)
-        token = paging.seal(query.fingerprint(), found.next.state()) if found.next else ""
-        return RunPage(found.ids, found.total, token)
+        metrics = [Field(METRICS, key, ColumnType.METRIC, "last") for key in sorted(set(query.metric_keys))]
+        fields = {term.field for term in order}.union(metrics, fields_of(expression) if expression else ())
 
-    async def _catch_up(self, project: str, runs: _ProjectRuns) -> None:
+        def answer(table: Table) -> RunPage:
+            found = find(table, expression, order, limit=query.page_size, after=after)
+            token = paging.seal(query.fingerprint(), found.next.state()) if found.next else ""
+            return RunPage(found.ids, found.total, token, _latest_of(table, found.ids, metrics))
+
+        return await self._ask(query.project, fields, answer)
+
+    async def _ask(self, project: str, fields: Iterable[Field], answer: Callable[[Table], T]) -> T:
+        """Returns what a function makes of the runs of a project, brought up to date, with the columns of some fields."""
+
+        async def work(runs: ProjectRuns) -> T:
+            await runs.catch_up(self._documents, self._metric_log, self._latest, self._kept)
+            await runs.load(self._kept, fields)
+            return await in_thread(answer, runs.table)
+
+        return await self._with_runs(project, work)
+
+    async def _with_runs(self, project: str, work: Callable[[ProjectRuns], Awaitable[T]]) -> T:
+        """Does work on the runs of a project while nobody else touches them.
+
+        Where kept columns turn out to be lost, it begins anew with what is kept by then, or with nothing.
+        """
+        lost: int | None = None
+        while True:
+            runs = self._projects.get(project)
+            try:
+                if runs is None:
+                    # Several may open at once; each has an answer, and the last one's stays.
+                    runs = await ProjectRuns.open(project, self._kept, self._log_cursor)
+                    self._projects.put(project, runs)
+                async with runs.lock:
+                    result = await work(runs)
+                    runs.trim(PROJECT_BYTES_MAX)
+                self._log_cursor = runs.log_cursor
+                if runs.table.row_count > 2 * len(runs.table) + DEAD_ROWS_MAX:
+                    await self._forget(project, runs.manifest)
+                elif self._projects.get(project) is runs:
+                    self._projects.put(project, runs)  # weighed anew
+                return result
+            except KeptColumnsLost as error:
+                # Another replica may have replaced them. If not, they are of no use to anybody.
+                manifest = await self._kept.manifest(project)
+                version = manifest.version if manifest else 0
+                if lost == version:
+                    _log.warning("The kept columns of %s are lost and will be made anew: %s", project, error)
+                    await self._forget(project, manifest)
+                lost = version
+                self._projects.drop(project)
+
+    async def _forget(self, project: str, manifest: Manifest | None) -> None:
+        """Has a project read anew from the beginning."""
+        if manifest is not None:
+            await self._kept.forget(project, manifest.version)
+        self._projects.drop(project)
+
+    async def projects(self) -> list[str]:
+        """The projects that have runs."""
+        return await self._documents.partitions(RUNS)
+
+    async def keep(self, project: str) -> bool:
+        """Keeps the columns of a project for the next start, if enough changed. Returns whether it did.
+
+        Any replica may do it, several at once as well: the quickest counts, and the others go on from what it kept.
+        """
+        kept = await self._kept.manifest(project)
+        version = kept.version if kept else 0
+        runs = self._projects.get(project)
+        changed = len(runs.table.changed) if runs is not None else 0
+        if changed < KEEP_AFTER_CHANGES:
+            # Revisions count the writes of a project.
+            since = (kept.revision if kept else 0) + KEEP_AFTER_CHANGES - 1
+            if not (await self._documents.changes(RUNS, project, since=since, limit=1)).changes:
+                return False
+        if runs is not None and version != (runs.manifest.version if runs.manifest else 0):
+            self._projects.drop(project)
+            return False
         more = True
         while more:
-            page = await self._documents.changes(RUNS, project, since=runs.revision)
-            changes = page.changes
-            if changes:
-                await in_thread(runs.take, changes)
-            runs.revision, more = page.revision, page.more
-        more = True
-        while more:
-            grown = await self._metric_log.changes(runs.log_cursor)
-            # Runs of other projects are unknown here. So is a run whose document is yet to come: it will be read then.
-            runs.stale.update(
-                run_id for change in grown.changes if (run_id := runs.run_ids.get(change.run_key)) is not None
-            )
-            runs.log_cursor, more = grown.cursor, grown.more
-        self._log_cursor = runs.log_cursor
-        stale = sorted(runs.stale)
-        for first in range(0, len(stale), LATEST_AT_ONCE):
-            run_ids = stale[first : first + LATEST_AT_ONCE]
-            read = await asyncio.gather(*(self._read_latest(project, run_id) for run_id in run_ids))
-            await in_thread(runs.take_latest, list(zip(run_ids, read, strict=True)))
+            # In steps, so that a project that was never read does not take memory for all its columns.
+            step = await self._with_runs(project, self._begin_step)
+            if step is None or not await self._end_step(step):
+                return False
+            more = step.more
+        await self._kept.sweep(project)
+        return True
 
-    async def _read_latest(self, project: str, run_id: str) -> Mapping[str, LatestValue] | None:
+    async def _begin_step(self, runs: ProjectRuns) -> "_Step | None":
+        if runs.keeping:
+            return None
+        more = await runs.catch_up(
+            self._documents, self._metric_log, self._latest, self._kept, pages_max=PAGES_PER_STEP_MAX
+        )
+        runs.keeping = True
+        manifest = Manifest(runs.revision, runs.names_revision, runs.log_cursor, [])
+        return _Step(runs, manifest, runs.table.take_changed(), more)
+
+    async def _end_step(self, step: "_Step") -> bool:
+        runs = step.runs
         try:
-            return await self._latest.latest(project, run_id)
-        except RunNotFound:
-            return None  # removed since: the next change of its document says so
+            published = await self._write_changed(runs, step.changed, step.manifest)
+        except (KeptColumnsLost, ChunkDamaged) as error:
+            _log.warning("The kept columns of %s are lost and will be made anew: %s", runs.project, error)
+            await self._forget(runs.project, runs.manifest)
+            return False
+        except BaseException:
+            runs.table.give_back_changed(step.changed)
+            raise
+        finally:
+            runs.keeping = False
+        if not published:
+            self._projects.drop(runs.project)
+        return published
+
+    async def _write_changed(self, runs: ProjectRuns, changed: set[int], manifest: Manifest) -> bool:
+        """Writes the chunks with changed rows, and the manifest. Returns False if somebody else was quicker.
+
+        A search may come between two chunks, so a chunk may hold later changes than the manifest says. Who reads it takes
+        them over once more, which changes nothing.
+        """
+        before = runs.manifest
+        kept = dict(enumerate(before.chunks if before else ()))
+        chunks = dict(enumerate(runs.chunks))
+        included: list[tuple[ColumnKey, Mapping[int, Any]]] = []
+        for number in sorted({row // ROWS_PER_CHUNK for row in changed}):
+            async with runs.lock:
+                loaded = all(column.loaded for column in runs.table.columns.values())
+                body = b"" if loaded or number not in kept else await self._kept.body(kept[number])
+                first = number * ROWS_PER_CHUNK
+                note = runs.note(first, min(first + ROWS_PER_CHUNK, runs.table.row_count))
+                encoded = await in_thread(encode_chunk, runs.table, number, chunks.get(number), body, note)
+            kept[number] = await self._kept.write(runs.project, encoded)
+            chunks[number] = encoded.chunk
+            included += encoded.included.items()
+        manifest = replace(manifest, chunks=[kept[number] for number in sorted(kept)])
+        published = await self._kept.publish(runs.project, manifest, instead_of=before.version if before else 0)
+        if published is None:
+            return False
+        async with runs.lock:
+            runs.manifest, runs.chunks = published, [chunks[number] for number in sorted(chunks)]
+            for key, rows in included:
+                runs.table.columns[key].settle(rows)
+            runs.keeping = False
+            runs.trim(PROJECT_BYTES_MAX)
+        return True
 
 
-def _expression(query: RunQuery) -> Expression | None:
-    clauses: list[Expression] = []
-    if query.filter.strip():
-        clauses.append(parse_filter(query.filter, RUN_SCHEMA))
-    if query.experiment_ids:
-        clauses.append(Membership(_EXPERIMENT, query.experiment_ids))
-    if not query.show_deleted:
-        clauses.append(Comparison(_LIFECYCLE, Operator.EQ, LifecycleStage.ACTIVE.name))
-    if len(clauses) > 1:
-        return And(tuple(clauses))
-    return clauses[0] if clauses else None
+def _latest_of(
+    table: Table, run_ids: Sequence[str], metrics: Sequence[Field]
+) -> dict[str, list[tuple[str, LatestValue]]]:
+    rows = table.rows_of(run_ids)
+    found: dict[str, list[tuple[str, LatestValue]]] = {run_id: [] for run_id in run_ids}
+    for metric in metrics:
+        column = table.column(metric)
+        if column is not None:
+            for run_id, cell in zip(run_ids, column.values(rows), strict=True):
+                if cell is not None:
+                    found[run_id].append((metric.key, latest_of_cell(cell)))
+    return found
 
 
 def _position(query: RunQuery, order: Sequence[OrderTerm]) -> Position | None:

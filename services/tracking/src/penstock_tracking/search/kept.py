@@ -1,0 +1,219 @@
+"""Columns that outlive the process: the columns of a project as chunks in the blob store, and which chunks go together.
+
+Kept columns are a shortcut: everything in them can be read from the run documents and the metric log. So they may be late,
+and they may be lost. Each chunk is a blob that is never written again. A manifest in the document store names the chunks
+that go together, with the digests of their heads, and the changes that they hold. It is replaced only if it is as it was
+read: of two replicas that keep at once one wins, and a process that ends in the middle leaves blobs that no manifest names.
+Those are removed later.
+"""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from penstock_kit.clock import Clock
+from penstock_kit.search.columns import Piece
+from penstock_kit.search.chunks import FORMAT, ROWS_PER_CHUNK, Chunk, ChunkDamaged, ChunkRows, ColumnKey, EncodedChunk, read_head
+from penstock_kit.stores.blobs import BlobMissing, BlobStore
+from penstock_kit.stores.documents import DocumentExists, DocumentMissing, DocumentStore, VersionConflict
+from penstock_tracking.store import KEPT_COLUMNS
+from penstock_tracking.threads import in_thread
+
+__all__ = ["KeptChunk", "KeptColumns", "KeptColumnsLost", "Manifest"]
+
+READS_AT_ONCE: Final = 8
+LEFT_OVER_S: Final = 3_600  # a blob that no manifest names is removed at this age: somebody may be reading or writing it
+
+_log = logging.getLogger(__name__)
+
+
+class KeptColumnsLost(Exception):
+    """Chunks that a manifest names are gone, or are not as they were written."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptChunk:
+    """Where a chunk is: the key of its blob, the length of its head in bytes, and the SHA-256 of the head."""
+
+    blob: str
+    head_bytes: int
+    head_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Which chunks go together.
+
+    Attributes:
+        revision: Of the run documents: every change up to it is in the chunks.
+        experiments_revision: The same of the experiments.
+        log_cursor: The same of the metric log.
+        chunks: In order of their rows.
+        version: Of the document; 0 if it is not written yet.
+    """
+
+    revision: int
+    experiments_revision: int
+    log_cursor: bytes
+    chunks: Sequence[KeptChunk]
+    version: int = 0
+
+
+class KeptColumns:
+    """Reads and writes the kept columns of projects."""
+
+    def __init__(self, documents: DocumentStore, blobs: BlobStore, clock: Clock) -> None:
+        self._documents = documents
+        self._blobs = blobs
+        self._clock = clock
+
+    async def manifest(self, project: str) -> Manifest | None:
+        """Returns the newest manifest, None if there is none."""
+        found = await self._documents.get_many(KEPT_COLUMNS, project, [_MANIFEST])
+        if _MANIFEST not in found:
+            return None
+        document = found[_MANIFEST]
+        body = document.body
+        return Manifest(
+            body["revision"],
+            body["experiments_revision"],
+            body["log_cursor"],
+            [KeptChunk(*chunk) for chunk in body["chunks"]],
+            document.version,
+        )
+
+    async def publish(self, project: str, manifest: Manifest, *, instead_of: int) -> Manifest | None:
+        """Makes a manifest the newest. Returns it as it is kept, None if somebody else was quicker.
+
+        Args:
+            project: The project.
+            manifest: The manifest.
+            instead_of: The version of the one it replaces, 0 if there was none.
+        """
+        body = {
+            "revision": manifest.revision,
+            "experiments_revision": manifest.experiments_revision,
+            "log_cursor": manifest.log_cursor,
+            "chunks": [[chunk.blob, chunk.head_bytes, chunk.head_sha256] for chunk in manifest.chunks],
+        }
+        try:
+            if instead_of:
+                document = await self._documents.replace(
+                    KEPT_COLUMNS, project, _MANIFEST, body, expected=instead_of
+                )
+            else:
+                document = await self._documents.insert(KEPT_COLUMNS, project, _MANIFEST, body)
+        except (VersionConflict, DocumentExists, DocumentMissing):
+            return None
+        return Manifest(
+            manifest.revision,
+            manifest.experiments_revision,
+            manifest.log_cursor,
+            manifest.chunks,
+            document.version,
+        )
+
+    async def forget(self, project: str, version: int) -> None:
+        """Removes a manifest, unless there is a newer one."""
+        try:
+            await self._documents.delete(KEPT_COLUMNS, project, _MANIFEST, expected=version)
+        except (VersionConflict, DocumentMissing):
+            return
+
+    async def chunks(self, manifest: Manifest) -> list[tuple[Chunk, ChunkRows]]:
+        """Returns which rows and columns there are, in order. Raises `KeptColumnsLost`."""
+        limit = asyncio.Semaphore(READS_AT_ONCE)
+
+        async def head(chunk: KeptChunk) -> bytes:
+            async with limit:
+                data = await self._read(chunk.blob, 0, chunk.head_bytes)
+            if hashlib.sha256(data).digest() != chunk.head_sha256:
+                raise KeptColumnsLost(f"The head of {chunk.blob} is not as it was written.")
+            return data
+
+        def read(heads: Sequence[bytes]) -> list[tuple[Chunk, ChunkRows]]:
+            return [read_head(number * ROWS_PER_CHUNK, data) for number, data in enumerate(heads)]
+
+        heads = await asyncio.gather(*map(head, manifest.chunks))
+        try:
+            return await in_thread(read, heads)
+        except ChunkDamaged as error:
+            raise KeptColumnsLost(str(error)) from None
+
+    async def pieces(
+        self, manifest: Manifest, chunks: Sequence[Chunk], keys: Iterable[ColumnKey]
+    ) -> dict[ColumnKey, list[Piece]]:
+        """Returns the values of columns, in order of the chunks. Raises `KeptColumnsLost`."""
+        limit = asyncio.Semaphore(READS_AT_ONCE)
+
+        async def piece(kept: KeptChunk, chunk: Chunk, key: ColumnKey) -> bytes:
+            section = chunk.sections[key]
+            async with limit:
+                return await self._read(kept.blob, kept.head_bytes + section.offset, section.length)
+
+        wanted = [
+            (kept, chunk, key)
+            for key in keys
+            for kept, chunk in zip(manifest.chunks, chunks, strict=True)
+            if key in chunk.sections
+        ]
+        read = await asyncio.gather(*(piece(*one) for one in wanted))
+
+        def decoded() -> dict[ColumnKey, list[Piece]]:
+            found: dict[ColumnKey, list[Piece]] = {}
+            for (_, chunk, key), data in zip(wanted, read, strict=True):
+                found.setdefault(key, []).append(chunk.piece(key, data))
+            return found
+
+        try:
+            return await in_thread(decoded)
+        except ChunkDamaged as error:
+            raise KeptColumnsLost(str(error)) from None
+
+    async def body(self, chunk: KeptChunk) -> bytes:
+        """Returns all sections of a chunk. Raises `KeptColumnsLost`."""
+        return await self._read(chunk.blob, chunk.head_bytes, None)
+
+    async def write(self, project: str, encoded: EncodedChunk) -> KeptChunk:
+        """Writes a chunk, which counts once a manifest names it."""
+
+        async def content() -> AsyncIterator[bytes]:
+            yield encoded.head
+            yield encoded.body
+
+        blob = f"{_folder(project)}{self._clock.now_us():016x}-{secrets.token_hex(8)}"
+        await self._blobs.put(blob, content())
+        return KeptChunk(blob, len(encoded.head), hashlib.sha256(encoded.head).digest())
+
+    async def sweep(self, project: str) -> None:
+        """Removes the blobs that no manifest names, once they are old."""
+        manifest = await self.manifest(project)
+        named = {chunk.blob for chunk in manifest.chunks} if manifest else set[str]()
+        folder = _folder(project)
+        youngest = f"{folder}{self._clock.now_us() - LEFT_OVER_S * 1_000_000:016x}"
+        cursor: str | None = None
+        while True:
+            page = await self._blobs.list(folder, cursor=cursor)
+            for blob in page.blobs:
+                if blob.key < youngest and blob.key not in named:
+                    await self._blobs.delete(blob.key)
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def _read(self, blob: str, offset: int, length: int | None) -> bytes:
+        try:
+            return b"".join([piece async for piece in self._blobs.get(blob, offset=offset, length=length)])
+        except BlobMissing:
+            raise KeptColumnsLost(f"There is no blob {blob}.") from None
+
+
+_MANIFEST: Final = f"v{FORMAT}"  # programs of other formats keep their own
+
+
+def _folder(project: str) -> str:
+    return f"search/v{FORMAT}/{project}/"
