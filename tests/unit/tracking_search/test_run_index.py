@@ -1,95 +1,20 @@
 """The index over runs, on real embedded stores: what it finds, and that it sees every acknowledged write."""
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.run_index import PROJECT, Platform, platform_at
 
-from penstock.api.tracking.v1 import metric_pb2
-from penstock_kit.clock import SystemClock
 from penstock_kit.paging import PageTokenInvalid
 from penstock_kit.search import FilterInvalid, OrderInvalid
-from penstock_kit.stores.blobs import BlobStore
-from penstock_kit.stores.documents import DocumentStore
-from penstock_kit.stores.embedded.blobs import FilesystemBlobStore
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
-from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
-from penstock_kit.stores.metric_log import BatchRecord, MetricLog
-from penstock_tracking.domain import JsonText, Run, RunState
+from penstock_tracking.domain import JsonText, RunState
 from penstock_tracking.errors import RunNotFound
-from penstock_tracking.search import LatestSource, RunIndex, RunQuery
-from penstock_tracking.series.latest import LatestReader, LatestValue
-from penstock_tracking.store import COLLECTIONS, RUNS, TrackingStore
-
-PROJECT = "vision"
-
-
-@dataclass
-class Platform:
-    """Stores with runs in them, and an index over them."""
-
-    documents: DocumentStore
-    log: MetricLog
-    blobs: BlobStore
-    store: TrackingStore
-    sequences: dict[str, int] = field(default_factory=dict)
-
-    @cached_property
-    def index(self) -> RunIndex:
-        return self.replica()
-
-    def replica(self, bytes_max: int = 1_000_000, latest: LatestSource | None = None) -> RunIndex:
-        source = latest or LatestReader(self.log, self.store)
-        return RunIndex(self.documents, self.log, source, self.blobs, SystemClock(), bytes_max=bytes_max)
-
-    async def add(self, number: int, project: str = PROJECT, **fields: object) -> Run:
-        run_id = f"{number:032x}"
-        key = hashlib.md5(f"{project}/{run_id}".encode()).digest()
-        run = Run(project, run_id, key, "0", f"run-{number}", "users/ada", 1, 1, start_us=number * 1_000_000)
-        stored, _ = await self.store.add_run(replace(run, **fields))
-        return stored.value
-
-    async def change(self, run: Run, **fields: object) -> None:
-        await self.store.change_run(run.project, run.run_id, lambda before: replace(before, **fields))
-
-    async def log_points(self, run: Run, key: str, values: Sequence[float]) -> None:
-        """Appends points; each call is a batch of a writer of its own."""
-        number = self.sequences[run.run_id] = self.sequences.get(run.run_id, 0) + 1
-        content = metric_pb2.MetricBatchContent(
-            new_keys=[metric_pb2.MetricKey(id=0, key=key)],
-            blocks=[
-                metric_pb2.MetricBlock(
-                    key_ids=[0],
-                    steps=[number * 1000 + step for step in range(len(values))],
-                    times_unix_us=[0] * len(values),
-                    values=values,
-                )
-            ],
-        ).SerializeToString()
-        digest = hashlib.sha256(content).digest()
-        chain = hashlib.sha256(bytes(32) + digest).digest()
-        writer = number.to_bytes(16, "big")
-        points = len(values)
-        await self.log.append([BatchRecord(run.log_key, writer, 1, digest, chain, points, points, True, 0, content)])
-
-    async def find(self, filter_: str = "", index: RunIndex | None = None, **fields: object) -> list[int]:
-        """The numbers of the runs found."""
-        query = replace(RunQuery(PROJECT, filter_), **fields)
-        return [int(run_id, 16) for run_id in (await (index or self.index).search(query)).run_ids]
-
-
-@asynccontextmanager
-async def platform_at(path: Path) -> AsyncIterator[Platform]:
-    documents = await SqliteDocumentStore.open(path / "documents.db", COLLECTIONS)
-    log = await SqliteMetricLog.open(path / "log.db")
-    yield Platform(documents, log, FilesystemBlobStore(path / "blobs"), TrackingStore(documents))
-    await log.close()
-    await documents.close()
+from penstock_tracking.search import RunQuery
+from penstock_tracking.series.latest import LatestValue
+from penstock_tracking.store import RUNS
 
 
 @pytest.fixture
@@ -215,6 +140,31 @@ async def test_deleted_runs_are_found_on_demand_only(platform: Platform) -> None
     assert await platform.find("lifecycle_stage = 'DELETED'") == []
     assert await platform.find(show_deleted=True) == [2, 1]
     assert await platform.find("lifecycle_stage = 'DELETED'", show_deleted=True) == [1]
+
+
+async def test_the_name_of_an_experiment_is_the_one_it_has_now(platform: Platform) -> None:
+    for number in range(3):
+        await platform.add_experiment(str(number), f"sweep-{number}")
+    for number in range(6):
+        await platform.add(number, experiment_id=str(number % 3))
+    assert await platform.find("experiment_name = 'sweep-1'") == [4, 1]
+    await platform.rename_experiment("1", "baseline")
+    assert await platform.find("experiment_name = 'sweep-1'") == []
+    assert await platform.find("experiment_name like 'base%'") == [4, 1]
+    moved = await platform.add(9, experiment_id="0")
+    assert await platform.find("experiment_name = 'sweep-0'") == [9, 3, 0]
+    await platform.change(moved, experiment_id="1")
+    assert await platform.find("", order_by="experiment_name, start_time") == [1, 4, 9, 0, 3, 2, 5]
+
+
+async def test_latest_values_of_a_page_come_from_the_columns(platform: Platform) -> None:
+    first, second = await platform.add(1), await platform.add(2)
+    await platform.log_points(first, "loss", [3.0, 1.0, 2.0])
+    await platform.log_points(second, "accuracy", [0.5])
+    page = await platform.index.search(RunQuery(PROJECT, metric_keys=("loss", "accuracy", "none")))
+    loss = LatestValue(value=2.0, step=1002, time_us=0, min=1.0, max=3.0, count=3)
+    accuracy = LatestValue(value=0.5, step=1000, time_us=0, min=0.5, max=0.5, count=1)
+    assert page.latest == {second.run_id: [("accuracy", accuracy)], first.run_id: [("loss", loss)]}
 
 
 async def test_experiments(platform: Platform) -> None:

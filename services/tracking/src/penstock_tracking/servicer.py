@@ -498,13 +498,18 @@ class _Columns:
     def packed(self, stored: Stored[Run], latest: Sequence[tuple[str, LatestValue]]) -> run_pb2.Run:
         """The run with nothing but the wanted parts."""
         run = stored.value
-        wanted = {
-            kind: {key: value for key, value in getattr(run, kind).items() if key in keys}
-            for kind, keys in self._kinds.items()
-            if keys is not None and kind != "metrics"
-        }
+        narrow = replace(
+            run,
+            params=self._wanted("params", run.params),
+            tags=self._wanted("tags", run.tags),
+            summary=self._wanted("summary", run.summary),
+        )
         fields = self._fields | {COLUMN_KINDS[kind] for kind in self._kinds}
-        return _packed_run(Stored(replace(run, **wanted), stored.version), latest, frozenset(fields))
+        return _packed_run(Stored(narrow, stored.version), latest, frozenset(fields))
+
+    def _wanted(self, kind: str, entries: Mapping[str, T]) -> Mapping[str, T]:
+        keys = self._kinds.get(kind)
+        return entries if keys is None else {key: value for key, value in entries.items() if key in keys}
 
 
 def _content_of(request: Any, now_us: int) -> bytes:

@@ -15,7 +15,7 @@ class TrackingSettings:
         auth_address: `host:port` of the auth service.
         service_credential_file: The file with the secret by which services know each other; auth writes it.
         crash_check_interval_s: How often runs without a sign of life are looked for, in seconds.
-        keep_columns_interval_s: How often the search columns of projects that changed are kept for the next start, in seconds.
+        keep_columns_interval_s: How often search columns that changed are kept for the next start, in seconds.
     """
 
     data_dir: Path

@@ -38,7 +38,16 @@ from penstock_tracking.domain import (
 from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound, RunTooLarge
 from penstock_tracking.threads import in_thread
 
-__all__ = ["COLLECTIONS", "DEFAULT_EXPERIMENT_ID", "EXPERIMENTS", "KEPT_COLUMNS", "RUNS", "Stored", "TrackingStore", "run_from_document"]
+__all__ = [
+    "COLLECTIONS",
+    "DEFAULT_EXPERIMENT_ID",
+    "EXPERIMENTS",
+    "KEPT_COLUMNS",
+    "RUNS",
+    "Stored",
+    "TrackingStore",
+    "run_from_document",
+]
 
 EXPERIMENTS: Final = "experiments"
 RUNS: Final = "runs"

@@ -23,7 +23,19 @@ from numpy.typing import NDArray
 from penstock_kit.search.columns import Piece
 from penstock_kit.search.table import Table
 
-__all__ = ["FORMAT", "ROWS_PER_CHUNK", "Chunk", "ChunkDamaged", "ChunkRows", "ColumnKey", "EncodedChunk", "Section", "encode_chunk", "load_rows", "read_head"]
+__all__ = [
+    "FORMAT",
+    "ROWS_PER_CHUNK",
+    "Chunk",
+    "ChunkDamaged",
+    "ChunkRows",
+    "ColumnKey",
+    "EncodedChunk",
+    "Section",
+    "encode_chunk",
+    "load_rows",
+    "read_head",
+]
 
 FORMAT: Final = 1
 ROWS_PER_CHUNK: Final = 8_192
@@ -154,7 +166,8 @@ def encode_chunk(table: Table, number: int, before: Chunk | None, body: bytes, n
             written = column.written(first, end)
             section = before.sections.get(key) if before is not None else None
             kept = body[section.offset : section.offset + section.length] if section is not None else b""
-            if before is not None and section is not None and not written:
+            # A section that is of all rows does not say which: with more rows it means others.
+            if before is not None and section is not None and not written and before.count == end - first:
                 before.check(key, kept)
                 data[key] = kept
                 continue

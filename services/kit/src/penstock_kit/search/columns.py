@@ -42,7 +42,6 @@ GONE: Any = object()
 """Written in place of a value: the row has none any more."""
 
 
-
 class SortClass(IntEnum):
     """The classes that values of mixed type fall into when sorted, in ascending order."""
 

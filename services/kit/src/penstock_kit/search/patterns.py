@@ -85,9 +85,7 @@ class LikePattern:
         if self._ignore_case:
             search = self._search.search
             # A letter beyond ASCII may fold to one in it.
-            return [
-                _holds(text.lower(), literals) if text.isascii() else search(text) is not None for text in texts
-            ]
+            return [_holds(text.lower(), literals) if text.isascii() else search(text) is not None for text in texts]
         if len(literals) == 1:
             return [text == literals[0] for text in texts]
         if literals[1:] == [""]:

@@ -56,7 +56,10 @@ def record_cells(run: Run, experiment_name: str | None) -> dict[str, Mapping[str
     }
     optional = {
         "experiment_name": experiment_name,
-        "group": run.group, "notes": run.notes, "forked_from": run.forked_from, "creator": run.creator,
+        "group": run.group,
+        "notes": run.notes,
+        "forked_from": run.forked_from,
+        "creator": run.creator,
     }
     return {
         ATTRIBUTES: {

@@ -1,4 +1,4 @@
-"""Answers searches over runs from columns in memory, and keeps these for the next start. Owns which projects are in memory."""
+"""Answers searches over runs from columns in memory, and keeps these for the next start. Owns what is in memory."""
 
 import json
 import logging

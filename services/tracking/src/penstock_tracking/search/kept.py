@@ -13,11 +13,20 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from penstock_kit.clock import Clock
+from penstock_kit.search.chunks import (
+    FORMAT,
+    ROWS_PER_CHUNK,
+    Chunk,
+    ChunkDamaged,
+    ChunkRows,
+    ColumnKey,
+    EncodedChunk,
+    read_head,
+)
 from penstock_kit.search.columns import Piece
-from penstock_kit.search.chunks import FORMAT, ROWS_PER_CHUNK, Chunk, ChunkDamaged, ChunkRows, ColumnKey, EncodedChunk, read_head
 from penstock_kit.stores.blobs import BlobMissing, BlobStore
 from penstock_kit.stores.documents import DocumentExists, DocumentMissing, DocumentStore, VersionConflict
 from penstock_tracking.store import KEPT_COLUMNS
@@ -26,7 +35,9 @@ from penstock_tracking.threads import in_thread
 __all__ = ["KeptChunk", "KeptColumns", "KeptColumnsLost", "Manifest"]
 
 READS_AT_ONCE: Final = 8
-LEFT_OVER_S: Final = 3_600  # a blob that no manifest names is removed at this age: somebody may be reading or writing it
+LEFT_OVER_S: Final = (
+    3_600  # a blob that no manifest names is removed at this age: somebody may be reading or writing it
+)
 
 _log = logging.getLogger(__name__)
 
@@ -102,9 +113,7 @@ class KeptColumns:
         }
         try:
             if instead_of:
-                document = await self._documents.replace(
-                    KEPT_COLUMNS, project, _MANIFEST, body, expected=instead_of
-                )
+                document = await self._documents.replace(KEPT_COLUMNS, project, _MANIFEST, body, expected=instead_of)
             else:
                 document = await self._documents.insert(KEPT_COLUMNS, project, _MANIFEST, body)
         except (VersionConflict, DocumentExists, DocumentMissing):

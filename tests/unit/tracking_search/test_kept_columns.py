@@ -1,0 +1,290 @@
+"""Columns that outlive the process: answers from them are those of an index made from nothing, whatever happens to them."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.run_index import PROJECT, Platform, platform_at
+
+from penstock_kit.search import chunks
+from penstock_kit.stores.documents import Document, DocumentStore
+from penstock_tracking.domain import JsonText, RunState
+from penstock_tracking.search import RunIndex, RunQuery, index, kept
+from penstock_tracking.series.latest import LatestReader
+from penstock_tracking.store import KEPT_COLUMNS, RUNS
+
+CHUNK_ROWS = 8
+
+
+@pytest.fixture
+async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
+    for module in (chunks, index, kept):
+        monkeypatch.setattr(module, "ROWS_PER_CHUNK", CHUNK_ROWS)
+    monkeypatch.setattr(index, "KEEP_AFTER_CHANGES", 1)
+    async with platform_at(tmp_path) as made:
+        yield made
+
+
+class Blind:
+    """A document store that holds no manifest."""
+
+    def __init__(self, documents: DocumentStore) -> None:
+        self._documents = documents
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._documents, name)
+
+    async def get_many(self, collection: str, partition: str, ids: Sequence[str]) -> dict[str, Document]:
+        return {} if collection == KEPT_COLUMNS else await self._documents.get_many(collection, partition, ids)
+
+
+QUERIES = [
+    RunQuery(PROJECT, page_size=1_000),
+    RunQuery(PROJECT, "metrics.loss < 50", "metrics.loss desc", page_size=7, metric_keys=("loss", "accuracy")),
+    RunQuery(
+        PROJECT, 'metrics."loss".min < 20 or metrics.accuracy is null', "params.lr, display_name", page_size=1_000
+    ),
+    RunQuery(PROJECT, "params.model like 'res%' or params.size is not null or params.big > 0", "tags.team desc"),
+    RunQuery(PROJECT, "experiment_name like '%2%' and tags.team != 'b'", "params.flag, experiment_name", page_size=9),
+    RunQuery(PROJECT, "notes ilike '%N1%' or duration > 1", "duration", show_deleted=True, page_size=1_000),
+]
+
+
+async def check(platform: Platform, *replicas: RunIndex) -> None:
+    """Compares the answers of replicas with those of an index made from nothing."""
+    documents: Any = Blind(platform.documents)
+    latest = LatestReader(platform.log, platform.store)
+    scratch = RunIndex(documents, platform.log, latest, platform.blobs, platform.clock)
+    for query in QUERIES:
+        expected = await scratch.search(query)
+        for replica in replicas:
+            assert await replica.search(query) == expected, query
+
+
+async def filled(platform: Platform, runs: int = 3 * CHUNK_ROWS + 3) -> None:
+    for number in range(runs):
+        run = await platform.add(number, params={"lr": number / 10, "model": f"resnet{number}"})
+        await platform.log_points(run, "loss", [float(number)])
+
+
+def blobs_of(platform: Platform, tmp_path: Path) -> list[Path]:
+    return sorted(path for path in (tmp_path / "blobs").rglob("*") if path.is_file())
+
+
+async def manifest(platform: Platform) -> Document:
+    return await platform.documents.get(KEPT_COLUMNS, PROJECT, kept._MANIFEST)
+
+
+async def test_a_new_replica_goes_on_from_what_is_kept(platform: Platform) -> None:
+    await filled(platform)
+    assert await platform.index.keep(PROJECT)
+    assert not await platform.index.keep(PROJECT)  # nothing changed
+    read: list[str] = []
+
+    class Counting(LatestReader):
+        async def latest(self, project: str, run_id: str) -> Any:
+            read.append(run_id)
+            return await super().latest(project, run_id)
+
+    replica = platform.replica(latest=Counting(platform.log, platform.store))
+    await check(platform, replica)
+    assert read == []
+    run = await platform.add(1_000)
+    await platform.log_points(run, "loss", [1.0])
+    await check(platform, replica)
+    assert read == [run.run_id]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_answers_are_those_of_an_index_made_from_nothing(platform: Platform, seed: int) -> None:
+    chance = random.Random(seed)
+    for number in range(4):
+        await platform.add_experiment(str(number), f"experiment {number}")
+    runs: dict[int, Any] = {}
+    replicas = [platform.replica(), platform.replica()]
+    values = [1, 0.5, "0.25", "text", True, JsonText("[1]"), 2**60, float("nan"), -(2**63), "true"]
+
+    async def step() -> None:
+        match chance.randrange(12):
+            case 0 | 1 | 2 | 3:
+                number = len(runs)
+                runs[number] = await platform.add(
+                    number,
+                    experiment_id=str(chance.randrange(4)),
+                    params={key: chance.choice(values) for key in ("lr", "flag", "big") if chance.random() < 0.7},
+                    tags={"team": chance.choice("abc")} if chance.random() < 0.5 else {},
+                )
+            case 4 | 5 if runs:
+                key = chance.choice(["loss", "accuracy", "other"])
+                await platform.log_points(chance.choice(list(runs.values())), key, [chance.uniform(0, 100)])
+            case 6 if runs:
+                changes = [
+                    {"tags": {"team": chance.choice("abc")}},
+                    {"tags": {}},
+                    {"notes": f"n{chance.randrange(9)}"},
+                    {"params": {"model": chance.choice(["resnet", "vit"]), "size": JsonText("[2, 2]")}},
+                    {"state": RunState.FINISHED, "end_us": 10_000_000},
+                    {"experiment_id": str(chance.randrange(4))},
+                ]
+                await platform.change(chance.choice(list(runs.values())), **chance.choice(changes))
+            case 7 if runs:
+                number = chance.choice(list(runs))
+                await platform.documents.delete(RUNS, PROJECT, runs.pop(number).run_id)
+                runs[number] = await platform.add(number)
+            case 8:
+                await platform.rename_experiment(str(chance.randrange(4)), f"renamed {chance.randrange(99)}")
+            case 9 | 10:
+                await chance.choice(replicas).keep(PROJECT)
+            case _:
+                if chance.random() < 0.5:
+                    await replicas[0].search(chance.choice(QUERIES))
+                else:
+                    replicas[chance.randrange(2)] = platform.replica()
+
+    for _ in range(8):
+        for _ in range(15):
+            await step()
+        await check(platform, *replicas, platform.replica())
+
+
+async def test_columns_that_are_not_used_are_unloaded_and_come_back(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "PROJECT_BYTES_MAX", 1)
+    await filled(platform)
+    replica = platform.replica()
+    for number in range(3):
+        await replica.keep(PROJECT)
+        await check(platform, replica)
+        run = await platform.add(100 + number, params={"lr": -1})
+        await platform.log_points(run, "loss", [5.0])
+        await check(platform, replica)
+
+
+async def test_only_chunks_with_changed_rows_are_written_anew(platform: Platform) -> None:
+    await filled(platform)
+    await platform.index.keep(PROJECT)
+    before = (await manifest(platform)).body["chunks"]
+    run = await platform.store.run(PROJECT, f"{CHUNK_ROWS:032x}")
+    await platform.change(run.value, notes="changed")
+    await platform.add(1_000)
+    assert await platform.index.keep(PROJECT)
+    after = (await manifest(platform)).body["chunks"]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True, False]
+    await check(platform, platform.index, platform.replica())
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "flipped", "swapped"])
+@pytest.mark.parametrize("place", [0, 40, -1])
+async def test_harmed_chunks_are_noticed_and_made_anew(
+    platform: Platform, tmp_path: Path, harm: str, place: int
+) -> None:
+    await filled(platform)
+    await platform.index.keep(PROJECT)
+    victim, other = blobs_of(platform, tmp_path)[:2]
+    data = bytearray(victim.read_bytes())
+    if harm == "gone":
+        victim.unlink()
+    elif harm == "cut":
+        victim.write_bytes(data[:place])
+    elif harm == "flipped":
+        data[place] ^= 1
+        victim.write_bytes(data)
+    else:
+        victim.write_bytes(other.read_bytes())
+    replica = platform.replica()
+    await check(platform, replica)
+    await platform.add(1_000)
+    await replica.keep(PROJECT)
+    await replica.keep(PROJECT)
+    await check(platform, replica, platform.replica())
+
+
+async def test_chunks_that_vanish_under_a_replica_do_no_harm(platform: Platform, tmp_path: Path) -> None:
+    await filled(platform)
+    await platform.index.keep(PROJECT)
+    replica = platform.replica()
+    await replica.search(RunQuery(PROJECT, "state = 'RUNNING'"))  # has not loaded all
+    other = platform.replica()
+    run = await platform.store.run(PROJECT, f"{0:032x}")
+    await platform.change(run.value, notes="changed")
+    platform.clock.advance(2 * kept.LEFT_OVER_S)
+    assert await other.keep(PROJECT)
+    await check(platform, replica)
+
+
+async def test_of_two_who_keep_at_once_one_wins_and_both_are_right(platform: Platform) -> None:
+    await filled(platform)
+    replicas = [platform.replica(), platform.replica()]
+    kept_by = await asyncio.gather(*(replica.keep(PROJECT) for replica in replicas))
+    assert sorted(kept_by) == [False, True]
+    await platform.add(1_000, params={"lr": 0.5})
+    await check(platform, *replicas, platform.replica())
+    kept_by = await asyncio.gather(*(replica.keep(PROJECT) for replica in replicas))
+    assert True in kept_by
+    await check(platform, *replicas, platform.replica())
+
+
+async def test_an_end_at_any_moment_leaves_what_was_kept(platform: Platform, tmp_path: Path) -> None:
+    await filled(platform)
+    await platform.index.keep(PROJECT)
+    whole = (await manifest(platform)).version
+    for number in range(4 * CHUNK_ROWS):
+        await platform.add(1_000 + number)
+    for written in range(1, 6):
+        dying = platform.replica()
+        put = platform.blobs.put
+        left = written
+
+        async def put_some(key: str, content: AsyncIterator[bytes]) -> Any:
+            nonlocal left
+            left -= 1
+            if not left:
+                raise OSError("killed")
+            return await put(key, content)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(platform.blobs, "put", put_some)
+            with pytest.raises(OSError, match="killed"):
+                await dying.keep(PROJECT)
+        assert (await manifest(platform)).version == whole
+        await check(platform, dying, platform.replica())
+    blobs = blobs_of(platform, tmp_path)
+    assert len(blobs) > 4
+    platform.clock.advance(2 * kept.LEFT_OVER_S)
+    assert await dying.keep(PROJECT)  # the rows that were not kept still count as changed
+    await check(platform, dying, platform.replica())
+    assert len(blobs_of(platform, tmp_path)) == len((await manifest(platform)).body["chunks"])
+
+
+async def test_searches_while_columns_are_kept(platform: Platform) -> None:
+    await filled(platform)
+    replica = platform.replica()
+    keeping = asyncio.create_task(replica.keep(PROJECT))
+    added = 0
+    while not keeping.done():
+        run = await platform.add(1_000 + added, params={"lr": -1})
+        await platform.log_points(run, "loss", [-1.0])
+        added += 1
+        assert len(await platform.find("metrics.loss = -1", replica, page_size=1_000)) == added
+    assert await keeping
+    await check(platform, replica, platform.replica())
+    await replica.keep(PROJECT)
+    await check(platform, replica, platform.replica())
+
+
+async def test_a_project_where_most_rows_are_dead_is_read_anew(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "DEAD_ROWS_MAX", 4)
+    await filled(platform)
+    await platform.index.keep(PROJECT)
+    for number in range(2, 3 * CHUNK_ROWS):
+        await platform.documents.delete(RUNS, PROJECT, f"{number:032x}")
+    await check(platform, platform.index, platform.replica())
+    await platform.index.keep(PROJECT)
+    assert len((await manifest(platform)).body["chunks"]) == 1
+    await check(platform, platform.index, platform.replica())
