@@ -228,6 +228,20 @@ async def test_of_two_who_keep_at_once_one_wins_and_both_are_right(platform: Pla
     await check(platform, *replicas, platform.replica())
 
 
+def failing_after(put: Any, count: int) -> Any:
+    """A `put` that fails from the count-th call on."""
+    left = count
+
+    async def put_some(key: str, content: AsyncIterator[bytes]) -> Any:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            raise OSError("killed")
+        return await put(key, content)
+
+    return put_some
+
+
 async def test_an_end_at_any_moment_leaves_what_was_kept(platform: Platform, tmp_path: Path) -> None:
     await filled(platform)
     await platform.index.keep(PROJECT)
@@ -236,18 +250,9 @@ async def test_an_end_at_any_moment_leaves_what_was_kept(platform: Platform, tmp
         await platform.add(1_000 + number)
     for written in range(1, 6):
         dying = platform.replica()
-        put = platform.blobs.put
-        left = written
-
-        async def put_some(key: str, content: AsyncIterator[bytes]) -> Any:
-            nonlocal left
-            left -= 1
-            if not left:
-                raise OSError("killed")
-            return await put(key, content)
-
+        put = failing_after(platform.blobs.put, written)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(platform.blobs, "put", put_some)
+            patch.setattr(platform.blobs, "put", put)
             with pytest.raises(OSError, match="killed"):
                 await dying.keep(PROJECT)
         assert (await manifest(platform)).version == whole
