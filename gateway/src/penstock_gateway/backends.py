@@ -1,6 +1,12 @@
-"""The services behind the gateway: which RPCs each serves, one channel to each, and whether it is ready."""
+"""The services behind the gateway: which RPCs each serves, one channel to each, and whether it is ready.
+
+A service may have several replicas. Its channel spreads calls over those that say by their health that they serve; a stream
+stays with the replica that it began on.
+"""
 
 import asyncio
+import ipaddress
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2
+from penstock_kit.settings import SettingsError
 
 __all__ = ["SERVICES", "Backend", "Backends"]
 
@@ -38,14 +45,14 @@ _CHANNEL_OPTIONS = (
 
 @dataclass(frozen=True)
 class Backend:
-    """One service and the channel to it."""
+    """One service and the channel to its replicas."""
 
     name: str
     service: ServiceDescriptor
     channel: Any  # grpc.aio.Channel, whose stubs know no calls of bytes
 
     async def ready(self) -> bool:
-        """Asks the service whether it serves. False too when it does not answer within `HEALTH_TIMEOUT_S`."""
+        """Asks a replica whether it serves. False too when none is there that does, or none answers in `HEALTH_TIMEOUT_S`."""
         check = self.channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -64,12 +71,16 @@ class Backends:
     """All services. Must be made within the event loop that uses it.
 
     Args:
-        addresses: `host:port` by backend name, for every name in `SERVICES`.
+        addresses: `host:port` by backend name, for every name in `SERVICES`; of several replicas all, separated by commas.
+
+    Raises:
+        SettingsError: One of several addresses is not an IP address with a port.
     """
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
+        targets = {name: _target(name, addresses[name]) for name in SERVICES}
         self._backends = [
-            Backend(name, service, grpc.aio.insecure_channel(addresses[name], options=_CHANNEL_OPTIONS))
+            Backend(name, service, grpc.aio.insecure_channel(targets[name], options=_options(service)))
             for name, service in SERVICES.items()
         ]
         self._by_service = {backend.service.full_name: backend for backend in self._backends}
@@ -96,3 +107,34 @@ class Backends:
     async def close(self) -> None:
         """Closes the channels; calls in progress are cancelled."""
         await asyncio.gather(*(backend.channel.close() for backend in self._backends))
+
+
+def _target(backend: str, addresses: str) -> str:
+    """Returns what gRPC is to resolve. A single name may stand for several replicas, which it looks up again and again."""
+    several = [address.strip() for address in addresses.split(",") if address.strip()]
+    if len(several) <= 1:
+        return addresses.strip()
+    versions = {_ip_version(address) for address in several}
+    if versions not in ({4}, {6}):
+        raise SettingsError(
+            f"The addresses of {backend}, {addresses}, are not all of the form 127.0.0.1:7171, or all of the form "
+            "[::1]:7171: give IP addresses, or one name that leads to all replicas."
+        )
+    return f"ipv{versions.pop()}:{','.join(several)}"
+
+
+def _ip_version(address: str) -> int | None:
+    host, _, port = address.rpartition(":")
+    try:
+        return ipaddress.ip_address(host.strip("[]")).version if port.isdecimal() else None
+    except ValueError:
+        return None
+
+
+def _options(service: ServiceDescriptor) -> tuple[tuple[str, Any], ...]:
+    config = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        # A replica that starts, stops or lost auth says so, and is left alone until it serves again.
+        "healthCheckConfig": {"serviceName": service.full_name},
+    }
+    return (*_CHANNEL_OPTIONS, ("grpc.service_config", json.dumps(config)))

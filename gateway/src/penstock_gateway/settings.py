@@ -32,8 +32,9 @@ class Settings(ListenSettings):
     """Settings of the gateway.
 
     Attributes:
-        auth_address: Where the auth service listens, `host:port`.
-        tracking_address: Where the tracking service listens, `host:port`.
+        auth_address: Where the auth service listens, `host:port`. Several as for `tracking_address`.
+        tracking_address: Where the tracking service listens, `host:port`. Of several replicas all, separated by commas, as IP
+            addresses; or one name that leads to all of them. Calls take turns among those that serve.
         dashboard_url: Where the dashboard listens, `http://host:port`. Empty: its pages say that it is starting.
         public_hosts: Names, separated by commas, under which people reach this gateway. Loopback names and IP addresses
             are always accepted; any other `Host` is refused.
