@@ -5,13 +5,18 @@ from urllib.parse import quote
 
 import pytest
 
+from penstock_kit.clock import SystemClock
+from penstock_kit.stores.embedded.blobs import FilesystemBlobStore
 from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.stores.errors import StoreMisconfigured
 from penstock_kit.stores.mongo import MongoDriver
 from penstock_kit.stores.mongo.documents import MongoDocumentStore
 from penstock_kit.stores.mongo.metric_log import MongoMetricLog
-from penstock_kit.stores.open import open_documents, open_metric_log
+from penstock_kit.stores.open import open_blobs, open_documents, open_hot, open_metric_log
+from penstock_kit.stores.redis.hot import RedisHotStore
+from penstock_local.servers import RedisServer
 
 
 @pytest.mark.parametrize("name", ["documents.sqlite", "with space%.sqlite"])
@@ -35,6 +40,46 @@ async def test_mongodb(mongodb_url: str, driver: MongoDriver) -> None:
     for store in (documents, log):
         assert type(store._connection._client).__module__.startswith(driver)
         await store.close()
+
+
+@pytest.mark.parametrize("url", ["", "memory:"])
+async def test_a_hot_store_in_the_process(url: str) -> None:
+    hot = await open_hot(url, SystemClock())
+    assert isinstance(hot, InProcessHotStore)
+    await hot.close()
+
+
+async def test_redis(redis_server: RedisServer) -> None:
+    hot = await open_hot(redis_server.url, SystemClock())
+    assert isinstance(hot, RedisHotStore)
+    await hot.close()
+
+
+async def test_blobs_in_a_folder(tmp_path: Path) -> None:
+    for url in (str(tmp_path / "with space%"), f"file://{quote(str(tmp_path / 'with space%'))}"):
+        blobs = await open_blobs(url)
+        assert isinstance(blobs, FilesystemBlobStore)
+        assert blobs._root == tmp_path / "with space%"
+        await blobs.close()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreMisconfigured, match=r"/file is no folder\. Choose another path"):
+        await open_blobs(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("url", ["mongodb://ada:secret@host/db", "localhost:6379", "secret", "/tmp/hot", "://secret"])
+async def test_urls_of_no_hot_store(url: str) -> None:
+    with pytest.raises(StoreMisconfigured, match="redis://host:port/0, or memory:") as error:
+        await open_hot(url, SystemClock())
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["mongodb://ada:secret@host/db", "file://host/folder", "file:///", "sqlite:///x", "://"]
+)
+async def test_urls_of_no_blob_store(url: str) -> None:
+    with pytest.raises(StoreMisconfigured, match="file:///absolute/path, or a path") as error:
+        await open_blobs(url)
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,10 @@ from penstock_kit.application import Running
 from penstock_kit.clock import ManualClock
 from penstock_kit.ids import random_id
 from penstock_kit.listening import ServerSettings
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
-from penstock_kit.stores.embedded.hot import InProcessHotStore
-from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.tokens import RemoteGuard
 from penstock_tracking.app import build as build_tracking
+from penstock_tracking.app import open_stores as open_tracking_stores
 from penstock_tracking.settings import TrackingSettings
-from penstock_tracking.store import COLLECTIONS as TRACKING_COLLECTIONS
 
 Code = grpc.StatusCode
 CALL_TIMEOUT_S = 20.0
@@ -201,15 +198,10 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         guard = RemoteGuard(auth.address, credential, clock)
         await guard.start()
         stack.push_async_callback(guard.close)
-        tracking = build_tracking(
-            TrackingSettings(
-                data_dir=tmp_path / "tracking", auth_address=auth.address, service_credential_file=credential
-            ),
-            documents=await SqliteDocumentStore.open(tmp_path / "tracking" / "documents.db", TRACKING_COLLECTIONS),
-            metric_log=await SqliteMetricLog.open(tmp_path / "tracking" / "metrics.db"),
-            hot=InProcessHotStore(clock),
-            clock=clock,
+        settings = TrackingSettings(
+            data_dir=tmp_path / "tracking", auth_address=auth.address, service_credential_file=credential
         )
+        tracking = build_tracking(settings, await open_tracking_stores(settings, clock), clock)
         running = Running(tracking, guard, ServerSettings(drain_s=0.1), clock)
         await running.start()
         stack.push_async_callback(running.stop)

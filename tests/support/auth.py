@@ -11,7 +11,7 @@ from support.servers import bearer, error_info
 
 from penstock.api.auth.v1 import auth_service_pb2 as pb
 from penstock.api.auth.v1 import auth_service_pb2_grpc as pb_grpc
-from penstock_auth.app import AuthApplication, build, open_documents
+from penstock_auth.app import AuthApplication, build, open_stores
 from penstock_auth.domain import Principal, PrincipalKind
 from penstock_auth.settings import AuthSettings
 from penstock_auth.store import AuthStore
@@ -93,15 +93,22 @@ async def auth_server(directory: Path, clock: Clock | None = None) -> AsyncItera
     """Runs an auth service whose data lies below `directory`."""
     clock = clock or ManualClock()
     settings = settings_in(directory)
-    documents = await open_documents(settings.data_dir)
-    auth = build(settings, documents=documents, clock=clock)
+    stores = await open_stores(settings)
+    auth = build(settings, stores, clock)
     setup_link = await auth.bootstrap()
     running = Running(auth.application, auth.guard, ServerSettings(drain_s=0.1), clock)
     await running.start()
     try:
         async with grpc.aio.insecure_channel(running.address) as channel:
             yield AuthServer(
-                auth, setup_link, settings, documents, clock, running.address, channel, pb_grpc.AuthServiceStub(channel)
+                auth,
+                setup_link,
+                settings,
+                stores.documents,
+                clock,
+                running.address,
+                channel,
+                pb_grpc.AuthServiceStub(channel),
             )
     finally:
         await running.stop()

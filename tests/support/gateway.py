@@ -18,13 +18,9 @@ from penstock_gateway.settings import Settings
 from penstock_kit.application import Running
 from penstock_kit.clock import SystemClock
 from penstock_kit.server import ServerSettings
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
-from penstock_kit.stores.embedded.hot import InProcessHotStore
-from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.tokens import RemoteGuard
 from penstock_kit.traces import Tracer
 from penstock_tracking.settings import TrackingSettings
-from penstock_tracking.store import COLLECTIONS
 
 NOWHERE = "127.0.0.1:1"
 """An address where nothing listens."""
@@ -96,16 +92,13 @@ async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Insta
     """Runs auth, tracking and the gateway over data below `directory`."""
     clock = SystemClock()
     async with auth_server(directory, clock) as auth:
+        tracking_settings = TrackingSettings(
+            data_dir=directory,
+            auth_address=auth.address,
+            service_credential_file=auth.settings.service_credential_file,
+        )
         application = penstock_tracking.app.build(
-            TrackingSettings(
-                data_dir=directory,
-                auth_address=auth.address,
-                service_credential_file=auth.settings.service_credential_file,
-            ),
-            documents=await SqliteDocumentStore.open(directory / "documents.sqlite", COLLECTIONS),
-            metric_log=await SqliteMetricLog.open(directory / "metrics.sqlite"),
-            hot=InProcessHotStore(clock),
-            clock=clock,
+            tracking_settings, await penstock_tracking.app.open_stores(tracking_settings, clock), clock
         )
         guard = RemoteGuard(auth.address, auth.settings.service_credential_file, clock)
         await guard.start()

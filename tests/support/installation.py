@@ -17,14 +17,10 @@ import penstock_gateway.app
 import penstock_gateway.listeners
 import penstock_gateway.settings
 import penstock_tracking.app
-import penstock_tracking.store
 from penstock.config import Connection
 from penstock_kit.application import Application, Running
 from penstock_kit.clock import SystemClock
 from penstock_kit.server import ServerSettings
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
-from penstock_kit.stores.embedded.hot import InProcessHotStore
-from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_tracking.settings import TrackingSettings
 
 START_TIMEOUT_S = 30.0
@@ -66,18 +62,13 @@ def installation(directory: Path) -> Iterator[Installation]:
     async def run() -> None:
         clock = SystemClock()
         settings = settings_in(directory)
-        auth = penstock_auth.app.build(
-            settings, documents=await penstock_auth.app.open_documents(settings.data_dir), clock=clock
-        )
+        auth = penstock_auth.app.build(settings, await penstock_auth.app.open_stores(settings), clock)
         await auth.bootstrap()
+        tracking_settings = TrackingSettings(
+            data_dir=directory, auth_address="", service_credential_file=settings.service_credential_file
+        )
         tracking = penstock_tracking.app.build(
-            TrackingSettings(
-                data_dir=directory, auth_address="", service_credential_file=settings.service_credential_file
-            ),
-            documents=await SqliteDocumentStore.open(directory / "documents.db", penstock_tracking.store.COLLECTIONS),
-            metric_log=await SqliteMetricLog.open(directory / "metrics.db"),
-            hot=InProcessHotStore(clock),
-            clock=clock,
+            tracking_settings, await penstock_tracking.app.open_stores(tracking_settings, clock), clock
         )
 
         async def close() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from penstock.api.tracking.v1 import metric_pb2, run_pb2, tracking_service_pb2, 
 from penstock_kit.access import Role
 from penstock_kit.clock import SystemClock
 from penstock_kit.ids import random_id
-from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.app import build, open_stores
 from penstock_tracking.settings import TrackingSettings
@@ -171,6 +170,11 @@ class Tracking:
         return read
 
 
+def settings_in(folder: Path) -> TrackingSettings:
+    """Settings with everything in a folder, and no auth service."""
+    return TrackingSettings(data_dir=folder, auth_address="", service_credential_file=folder / "none")
+
+
 @asynccontextmanager
 async def serving_tracking(
     folder: Path, *, metric_log: Callable[[MetricLog], MetricLog] = lambda log: log
@@ -180,14 +184,9 @@ async def serving_tracking(
     `metric_log` may put something in front of the metric log, to fail or to hold calls.
     """
     clock = SystemClock()
-    documents, log = await open_stores(folder)
-    application = build(
-        TrackingSettings(data_dir=folder, auth_address="", service_credential_file=folder / "none"),
-        documents=documents,
-        metric_log=metric_log(log),
-        hot=InProcessHotStore(clock),
-        clock=clock,
-    )
+    settings = settings_in(folder)
+    stores = await open_stores(settings, clock)
+    application = build(settings, replace(stores, metric_log=metric_log(stores.metric_log)), clock)
     guard = OpenGuard(projects=["default", "other"])
     guard.grant("default", "users/ada", Role.ADMIN)
     async with serving(application, guard) as address, grpc.aio.insecure_channel(address) as channel:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -14,7 +15,7 @@ from support.servers import bearer
 
 from penstock.api.auth.v1 import auth_service_pb2 as pb
 from penstock.api.auth.v1 import auth_service_pb2_grpc as pb_grpc
-from penstock_auth.app import build, open_documents
+from penstock_auth.app import AuthStores, build, open_stores
 from penstock_auth.errors import StartError
 from penstock_auth.settings import AuthSettings
 from penstock_auth.store import SCHEMA_VERSION
@@ -30,11 +31,11 @@ async def records(documents: DocumentStore, collection: str) -> list[str]:
 
 async def start(settings: AuthSettings, clock: ManualClock) -> str | None:
     """What a process does before it serves."""
-    documents = await open_documents(settings.data_dir)
+    stores = await open_stores(settings)
     try:
-        return await build(settings, documents=documents, clock=clock).bootstrap()
+        return await build(settings, stores, clock).bootstrap()
     finally:
-        await documents.close()
+        await stores.close()
 
 
 async def test_the_first_start_makes_the_installation(server: AuthServer) -> None:
@@ -60,9 +61,9 @@ async def test_a_later_start_changes_nothing(tmp_path: Path, clock: ManualClock)
     clock.advance(86_400 * 365)
     assert await start(settings, clock) is None
     assert [(file.read_text(), file.stat().st_mtime_ns, file.stat().st_ino) for file in files] == before
-    documents = await open_documents(settings.data_dir)
-    assert len(await records(documents, "tokens")) == 2
-    await documents.close()
+    stores = await open_stores(settings)
+    assert len(await records(stores.documents, "tokens")) == 2
+    await stores.close()
 
 
 async def test_many_starts_at_once_make_one_installation(tmp_path: Path, clock: ManualClock) -> None:
@@ -125,7 +126,7 @@ async def test_data_of_a_newer_version_is_left_alone(server: AuthServer) -> None
     document = await server.documents.get("installation", "installation", "installation")
     body = {**document.body, "schema": SCHEMA_VERSION + 1}
     await server.documents.replace("installation", "installation", "installation", body, expected=document.version)
-    auth = build(server.settings, documents=server.documents, clock=server.clock)
+    auth = build(server.settings, AuthStores(server.documents), server.clock)
     with pytest.raises(StartError, match=r"newer Penstock.*choose another data directory"):
         await auth.bootstrap()
 
@@ -133,13 +134,13 @@ async def test_data_of_a_newer_version_is_left_alone(server: AuthServer) -> None
 async def test_a_damaged_database_is_explained(tmp_path: Path) -> None:
     (tmp_path / "auth.db").write_text("this is no database, though it is long enough to be looked at" * 100)
     with pytest.raises(StartError, match=r"Cannot open the data of auth: .*auth\.db"):
-        await open_documents(tmp_path)
+        await open_stores(replace(settings_in(tmp_path), data_dir=tmp_path))
 
 
 async def test_a_data_directory_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="Cannot write in the data directory"):
-        await open_documents(tmp_path / "file" / "data")
+        await open_stores(settings_in(tmp_path / "file"))
 
 
 # The process

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from support.tracking import Tracking, content, refused, serving_tracking
+from support.tracking import Tracking, content, refused, serving_tracking, settings_in
 
 from penstock.api.tracking.v1 import metric_pb2, run_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2 as pb
-from penstock_kit.clock import ManualClock
+from penstock_kit.clock import ManualClock, SystemClock
 from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_kit.stores.metric_log import BatchRecord
 from penstock_tracking import service as service_module
@@ -174,7 +174,8 @@ async def test_params_are_told_again_only_when_they_changed(tracking: Tracking) 
 
 
 async def test_a_reader_that_leaves_at_any_moment_takes_nothing_from_the_next(tmp_path: Path) -> None:
-    documents, log = await open_stores(tmp_path)
+    stores = await open_stores(settings_in(tmp_path), SystemClock())
+    documents, log = stores.documents, stores.metric_log
     run = Run("default", "0" * 32, b"r" * 16, "0", "swift-delta", "users/ada", 1, 1, 1)
     batches = 4_800
     records = []
@@ -198,8 +199,7 @@ async def test_a_reader_that_leaves_at_any_moment_takes_nothing_from_the_next(tm
     assert (value.count, value.step) == (batches, batches)
     points = (await columns.columns(run)).points("loss")
     assert points.steps.tolist() == list(range(1, batches + 1))
-    await log.close()
-    await documents.close()
+    await stores.close()
 
 
 class DeafHotStore(InProcessHotStore):

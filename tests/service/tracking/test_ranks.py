@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.tracking import Tracking, content, refused
+from support.tracking import Tracking, content, refused, settings_in
 
 from penstock.api.tracking.v1 import metric_pb2, run_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2 as pb
@@ -14,7 +14,6 @@ from penstock_kit.access import Role
 from penstock_kit.clock import ManualClock
 from penstock_kit.ids import random_id
 from penstock_kit.names import RunName
-from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_tracking.app import open_stores
 from penstock_tracking.domain import HEARTBEAT_LEASE_S, Run, RunState
 from penstock_tracking.ingest.committer import GroupCommitter
@@ -130,18 +129,16 @@ class Rooms:
 @pytest.fixture
 async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
     clock = ManualClock()
-    documents, log = await open_stores(tmp_path)
-    hot = InProcessHotStore(clock)
-    store = TrackingStore(documents)
+    stores = await open_stores(settings_in(tmp_path), clock)
+    log, hot = stores.metric_log, stores.hot
+    store = TrackingStore(stores.documents)
     streams = WriterStreams(store, log, GroupCommitter(log, hot), clock)
     service = TrackingService(store, log, hot, streams, LatestReader(log, store), ColumnReader(log), clock)
     name = RunName("default", random_id())
     blank = Run("default", name.run_id, b"k" * 16, "0", "swift-delta", "users/ada", 1, 1, 1)
     await store.add_run(blank)
     yield Rooms(clock, store, streams, service, name)
-    await log.close()
-    await documents.close()
-    await hot.close()
+    await stores.close()
 
 
 async def test_heartbeats_without_a_lease_do_not_stand_in_for_those_with_one(rooms: Rooms) -> None:

@@ -3,21 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
-from support.tracking import content, serving_tracking
+from support.tracking import content, serving_tracking, settings_in
 
 from penstock.api.tracking.v1 import run_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock_kit.clock import ManualClock
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
-from penstock_kit.stores.embedded.hot import InProcessHotStore
-from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
+from penstock_tracking.app import open_stores
 from penstock_tracking.domain import HEARTBEAT_LEASE_S, RunState
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.series.columns import ColumnReader
 from penstock_tracking.series.latest import LatestReader
 from penstock_tracking.service import TrackingService
-from penstock_tracking.store import COLLECTIONS, TrackingStore
+from penstock_tracking.store import TrackingStore
 
 
 async def test_a_writer_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -57,10 +55,9 @@ async def test_latest_values_are_right_from_a_snapshot_and_the_tail_after_it(tmp
 
 async def test_a_run_that_went_silent_counts_as_crashed_and_lives_again_when_heard(tmp_path: Path) -> None:
     clock = ManualClock()
-    documents = await SqliteDocumentStore.open(tmp_path / "documents.sqlite", COLLECTIONS)
-    log = await SqliteMetricLog.open(tmp_path / "metrics.sqlite")
-    hot = InProcessHotStore(clock)
-    store = TrackingStore(documents)
+    stores = await open_stores(settings_in(tmp_path), clock)
+    log, hot = stores.metric_log, stores.hot
+    store = TrackingStore(stores.documents)
     streams = WriterStreams(store, log, GroupCommitter(log, hot), clock)
     service = TrackingService(store, log, hot, streams, LatestReader(log, store), ColumnReader(log), clock)
     async with serving_tracking(tmp_path) as tracking:
@@ -79,5 +76,4 @@ async def test_a_run_that_went_silent_counts_as_crashed_and_lives_again_when_hea
     await store.change_run("default", run_id, lambda run: run.heard(clock.now_us()))
     assert (await store.run("default", run_id)).value.state is RunState.RUNNING
     assert run.state == run_pb2.RUN_STATE_RUNNING
-    for closing in (log, documents, hot):
-        await closing.close()
+    await stores.close()

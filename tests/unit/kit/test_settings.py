@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -17,6 +18,7 @@ class Sample:
     verbose: bool = False
     data_dir: Path = Path("data")
     key_file: Path | None = None
+    driver: Literal["motor", "pymongo"] = "motor"
 
 
 def test_reads_each_type() -> None:
@@ -27,9 +29,10 @@ def test_reads_each_type() -> None:
         "P_VERBOSE": "Yes",
         "P_DATA_DIR": "/srv",
         "P_KEY_FILE": "key.pem",
+        "P_DRIVER": "pymongo",
         "P_UNRELATED": "x",
     }
-    assert load(Sample, "P", environ) == Sample("127.0.0.1:1", 7, 0.25, True, Path("/srv"), Path("key.pem"))
+    assert load(Sample, "P", environ) == Sample("127.0.0.1:1", 7, 0.25, True, Path("/srv"), Path("key.pem"), "pymongo")
 
 
 def test_absent_and_empty_leave_the_default() -> None:
@@ -43,6 +46,7 @@ def test_absent_and_empty_leave_the_default() -> None:
         ({"P_ADDRESS": "a", "P_WORKERS": "many"}, "P_WORKERS cannot be read: set it to a whole number"),
         ({"P_ADDRESS": "a", "P_SHARE": "half"}, "P_SHARE cannot be read: set it to a number"),
         ({"P_ADDRESS": "a", "P_VERBOSE": "maybe"}, "P_VERBOSE cannot be read: set it to true or false"),
+        ({"P_ADDRESS": "a", "P_DRIVER": "Motor"}, "P_DRIVER cannot be read: set it to motor or pymongo"),
     ],
 )
 def test_errors_name_the_variable_and_the_remedy(environ: dict[str, str], said: str) -> None:

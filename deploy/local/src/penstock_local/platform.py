@@ -168,6 +168,7 @@ class Platform:
         from penstock_auth.errors import StartError
         from penstock_kit.clock import SystemClock
         from penstock_kit.stores.embedded.sqlite import StoreFileError
+        from penstock_kit.stores.errors import StoreError
         from penstock_kit.traces import tracer_from_environment
 
         clock = SystemClock()
@@ -178,11 +179,11 @@ class Platform:
             auth_address = await self._start_auth(clock)
             tracking_address = await self._start_tracking(auth_address, clock)
             await self._start_gateway(listeners, auth_address, tracking_address, clock)
-        except (StartError, StoreFileError, SettingsError, CannotListen) as error:
+        except (StartError, StoreError, StoreFileError, SettingsError, CannotListen) as error:
             raise CannotStart(str(error)) from error
 
     async def _start_auth(self, clock: "Clock") -> str:
-        from penstock_auth.app import build, open_documents
+        from penstock_auth.app import build, open_stores
         from penstock_auth.settings import AuthSettings
         from penstock_kit.application import Running
 
@@ -191,8 +192,7 @@ class Platform:
             service_credential_file=self._service_credential_file,
             owner_credential_file=self._data.auth / "owner.credential",
         )
-        documents = await open_documents(settings.data_dir)
-        self._auth = build(settings, documents=documents, clock=clock)
+        self._auth = build(settings, await open_stores(settings), clock)
         await self._auth.bootstrap()
         running = Running(
             self._auth.application,
@@ -207,7 +207,6 @@ class Platform:
 
     async def _start_tracking(self, auth_address: str, clock: "Clock") -> str:
         from penstock_kit.application import Running
-        from penstock_kit.stores.embedded.hot import InProcessHotStore
         from penstock_kit.tokens import RemoteGuard
         from penstock_tracking.app import build, open_stores
         from penstock_tracking.settings import TrackingSettings
@@ -217,10 +216,7 @@ class Platform:
             auth_address=auth_address,
             service_credential_file=self._service_credential_file,
         )
-        documents, metric_log = await open_stores(settings.data_dir)
-        application = build(
-            settings, documents=documents, metric_log=metric_log, hot=InProcessHotStore(clock), clock=clock
-        )
+        application = build(settings, await open_stores(settings, clock), clock)
         guard = RemoteGuard(auth_address, settings.service_credential_file, clock)
         await guard.start()
         self._stops.append(guard.close)

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from penstock_auth.app import build, open_documents
+from penstock_auth.app import build, open_stores
 from penstock_auth.errors import StartError
 from penstock_auth.settings import AuthSettings
 from penstock_kit import logs
@@ -13,7 +13,7 @@ from penstock_kit.application import serve
 from penstock_kit.clock import SystemClock
 from penstock_kit.listening import CannotListen, ServerSettings
 from penstock_kit.settings import SettingsError, load
-from penstock_kit.stores.embedded.sqlite import StoreFileError
+from penstock_kit.stores.errors import StoreError
 
 __all__ = ["main"]
 
@@ -23,16 +23,16 @@ _PREFIX = "PENSTOCK_AUTH"
 async def _run(environ: Mapping[str, str]) -> None:
     settings = load(AuthSettings, _PREFIX, environ)
     server_settings = load(ServerSettings, _PREFIX, environ)
-    documents = await open_documents(settings.data_dir)
+    stores = await open_stores(settings)
     try:
-        auth = build(settings, documents=documents, clock=SystemClock())
+        auth = build(settings, stores, SystemClock())
         setup_link = await auth.bootstrap()
         if setup_link is not None:
             # To the terminal, not into the log: whoever holds it signs in as the owner.
             print(f"First start. Sign in once within ten minutes, at /setup#{setup_link} of the dashboard.", flush=True)  # noqa: T201 - for the person at the terminal, never for the log
         await serve(auth.application, auth.guard, server_settings, environ=environ)
     finally:
-        await documents.close()  # a second time where serving closed it, which is harmless
+        await stores.close()  # a second time where serving closed it, which is harmless
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     logs.configure("auth", sys.stderr)
     try:
         asyncio.run(_run(os.environ))
-    except (SettingsError, StartError, StoreFileError, CannotListen) as error:
+    except (SettingsError, StartError, StoreError, CannotListen) as error:
         print(f"penstock-auth: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         sys.exit(1)
     except KeyboardInterrupt:

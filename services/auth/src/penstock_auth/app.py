@@ -1,6 +1,6 @@
 """The composition root of the auth service: puts its parts together around the stores and the clock that it is given."""
 
-from pathlib import Path
+from dataclasses import dataclass
 
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock_auth.bootstrap import Bootstrap
@@ -18,12 +18,23 @@ from penstock_kit.application import Application
 from penstock_kit.clock import Clock
 from penstock_kit.server import Mount
 from penstock_kit.stores.documents import DocumentStore
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
 from penstock_kit.stores.embedded.sqlite import StoreFileError
+from penstock_kit.stores.open import open_documents
 
-__all__ = ["AuthApplication", "build", "open_documents"]
+__all__ = ["AuthApplication", "AuthStores", "build", "open_stores"]
 
 DATABASE_FILE = "auth.db"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthStores:
+    """What auth keeps things in."""
+
+    documents: DocumentStore
+
+    async def close(self) -> None:
+        """Closes it. Harmless after the first time."""
+        await self.documents.close()
 
 
 class AuthApplication:
@@ -61,35 +72,38 @@ class AuthApplication:
         return await self._service.mint_setup_link(principal)
 
 
-def build(settings: AuthSettings, *, documents: DocumentStore, clock: Clock) -> AuthApplication:
+def build(settings: AuthSettings, stores: AuthStores, clock: Clock) -> AuthApplication:
     """Builds the service.
 
     Args:
         settings: Where the data directory and the credential files are.
-        documents: A store opened with `COLLECTIONS`; closed when the application is.
+        stores: Closed when the application is.
         clock: The time.
     """
-    store = AuthStore(documents)
+    store = AuthStore(stores.documents)
     keys = KeyRing(store, clock)
     feed = GrantFeed(store, clock)
     service = AuthService(store, keys, feed, clock)
     application = Application(
         mounts=[Mount(auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"], AuthServicer(service))],
         jobs=jobs(store, keys, feed, clock),
-        close=documents.close,
+        close=stores.close,
     )
     bootstrap = Bootstrap(settings, store, service, keys, feed, clock)
     return AuthApplication(application, LocalGuard(keys, feed), service, bootstrap)
 
 
-async def open_documents(data_dir: Path) -> DocumentStore:
-    """Opens the embedded store of the service in its data directory, made for this user alone if it is missing.
+async def open_stores(settings: AuthSettings) -> AuthStores:
+    """Opens the store that the settings name; without a URL, one in the data directory. That is made if it is missing.
 
-    Raises `StartError` if the directory cannot be written, or its file is damaged or of a newer version.
+    Raises:
+        StartError: The data directory cannot be written, or its file is damaged or of a newer version.
+        StoreMisconfigured, StoreUnavailable: The server will not do, or does not answer.
     """
-    prepare(data_dir)
-    async with exclusive(data_dir):  # the first to open the file makes its tables
+    prepare(settings.data_dir)
+    url = settings.documents_url or str(settings.data_dir / DATABASE_FILE)
+    async with exclusive(settings.data_dir):  # the first to open the file makes its tables
         try:
-            return await SqliteDocumentStore.open(data_dir / DATABASE_FILE, COLLECTIONS)
+            return AuthStores(await open_documents(url, COLLECTIONS, mongo_driver=settings.mongo_driver))
         except (StoreFileError, OSError) as error:
             raise StartError(f"Cannot open the data of auth: {str(error).rstrip('.')}.") from error

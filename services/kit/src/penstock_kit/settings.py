@@ -23,8 +23,9 @@ def load(cls: type[T], prefix: str, environ: Mapping[str, str]) -> T:
     """Makes a settings dataclass from the environment.
 
     The field `drain_s` of a class loaded with prefix `PENSTOCK_AUTH` is the variable `PENSTOCK_AUTH_DRAIN_S`. A variable that
-    is absent or empty leaves the field's default. Fields are str, int, float, bool (1/0, true/false, yes/no, on/off) or
-    Path, each also with `| None`. Several classes may share one prefix, so variables without a field are not an error.
+    is absent or empty leaves the field's default. Fields are str, int, float, bool (1/0, true/false, yes/no, on/off), Path
+    or a `Literal` of texts, each also with `| None`. Several classes may share one prefix, so variables without a field
+    are not an error.
 
     Raises:
         SettingsError: A variable does not read as its type, or a field without default has none.
@@ -50,6 +51,8 @@ def _plain(hint: Any) -> Any:
 
 
 def _wanted(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(typing.get_args(hint))
     return {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}[
         _plain(hint)
     ]
@@ -69,6 +72,10 @@ def _read(variable: str, text: str, hint: Any) -> Any:
             return float(text)
         if hint is Path:
             return Path(text).expanduser()
+        if typing.get_origin(hint) is typing.Literal:
+            if text in typing.get_args(hint):
+                return text
+            raise ValueError
     except ValueError:
         # The value itself stays out of the message: a secret may have been put into the wrong variable.
         raise SettingsError(f"{variable} cannot be read: set it to {_wanted(hint)}.") from None

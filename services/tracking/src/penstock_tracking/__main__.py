@@ -10,8 +10,8 @@ from penstock_kit.application import serve
 from penstock_kit.clock import SystemClock
 from penstock_kit.listening import CannotListen, ServerSettings
 from penstock_kit.settings import SettingsError, load
-from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_kit.stores.embedded.sqlite import StoreFileError
+from penstock_kit.stores.errors import StoreError
 from penstock_kit.tokens import RemoteGuard
 from penstock_tracking.app import build, open_stores
 from penstock_tracking.settings import TrackingSettings
@@ -25,14 +25,15 @@ async def _run(environ: Mapping[str, str]) -> None:
     settings = load(TrackingSettings, _PREFIX, environ)
     server_settings = load(ServerSettings, _PREFIX, environ)
     clock = SystemClock()
-    documents, metric_log = await open_stores(settings.data_dir)
-    application = build(settings, documents=documents, metric_log=metric_log, hot=InProcessHotStore(clock), clock=clock)
+    stores = await open_stores(settings, clock)
     guard = RemoteGuard(settings.auth_address, settings.service_credential_file, clock)
-    await guard.start()
     try:
+        application = build(settings, stores, clock)
+        await guard.start()
         await serve(application, guard, server_settings, environ=environ)
     finally:
         await guard.close()
+        await stores.close()  # a second time where serving closed them, which is harmless
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     logs.configure("tracking", sys.stderr)
     try:
         asyncio.run(_run(os.environ))
-    except (SettingsError, StoreFileError, CannotListen) as error:
+    except (SettingsError, StoreError, StoreFileError, CannotListen) as error:
         print(f"penstock-tracking: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         sys.exit(1)
     except KeyboardInterrupt:

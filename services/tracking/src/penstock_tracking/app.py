@@ -1,17 +1,17 @@
 """The composition root: which parts tracking is made of, over whatever stores it is given."""
 
-from pathlib import Path
+import contextlib
+from dataclasses import dataclass
 
 from penstock.api.tracking.v1 import metric_pb2, tracking_service_pb2
 from penstock_kit.application import Application, Job
 from penstock_kit.clock import Clock
 from penstock_kit.server import Codec, Mount
+from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
-from penstock_kit.stores.embedded.blobs import FilesystemBlobStore
-from penstock_kit.stores.embedded.documents import SqliteDocumentStore
-from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import MetricLog
+from penstock_kit.stores.open import open_blobs, open_documents, open_hot, open_metric_log
 from penstock_tracking.ingest.codec import StreamRequest
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
@@ -24,38 +24,61 @@ from penstock_tracking.servicer import TrackingServicer
 from penstock_tracking.settings import TrackingSettings
 from penstock_tracking.store import COLLECTIONS, TrackingStore
 
-__all__ = ["SERVICE", "build", "open_stores"]
+__all__ = ["SERVICE", "TrackingStores", "build", "open_stores"]
 
 SERVICE = tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"]
 
 
-async def open_stores(data_dir: Path) -> tuple[SqliteDocumentStore, SqliteMetricLog]:
-    """Opens the embedded documents and metric log in a folder, made if missing. Raises `StoreFileError`."""
-    documents = await SqliteDocumentStore.open(data_dir / "documents.sqlite", COLLECTIONS)
-    try:
-        return documents, await SqliteMetricLog.open(data_dir / "metrics.sqlite")
-    except BaseException:
-        await documents.close()
-        raise
+@dataclass(frozen=True, slots=True)
+class TrackingStores:
+    """What tracking keeps things in."""
+
+    documents: DocumentStore
+    metric_log: MetricLog
+    hot: HotStore
+    blobs: BlobStore
+
+    async def close(self) -> None:
+        """Closes all of them. Harmless after the first time."""
+        await self.metric_log.close()
+        await self.documents.close()
+        await self.hot.close()
+        await self.blobs.close()
 
 
-def build(
-    settings: TrackingSettings, *, documents: DocumentStore, metric_log: MetricLog, hot: HotStore, clock: Clock
-) -> Application:
+async def open_stores(settings: TrackingSettings, clock: Clock) -> TrackingStores:
+    """Opens the stores that the settings name; those without a URL in `data_dir`, made if missing.
+
+    Raises `StoreMisconfigured`, `StoreUnavailable`, `StoreFileError`.
+    """
+    folder = settings.data_dir
+    async with contextlib.AsyncExitStack() as opened:
+        documents = await open_documents(
+            settings.documents_url or str(folder / "documents.sqlite"), COLLECTIONS, mongo_driver=settings.mongo_driver
+        )
+        opened.push_async_callback(documents.close)
+        metric_log = await open_metric_log(
+            settings.metric_log_url or str(folder / "metrics.sqlite"), mongo_driver=settings.mongo_driver
+        )
+        opened.push_async_callback(metric_log.close)
+        hot = await open_hot(settings.hot_url, clock)
+        opened.push_async_callback(hot.close)
+        blobs = await open_blobs(settings.blobs_url or str(folder / "blobs"))
+        opened.pop_all()
+        return TrackingStores(documents, metric_log, hot, blobs)
+
+
+def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> Application:
     """Makes the tracking service. Takes over the stores: closing the application closes them."""
+    documents, metric_log, hot = stores.documents, stores.metric_log, stores.hot
     store = TrackingStore(documents)
     committer = GroupCommitter(metric_log, hot)
     streams = WriterStreams(store, metric_log, committer, clock)
     latest = LatestReader(metric_log, store)
     columns = ColumnReader(metric_log)
     service = TrackingService(store, metric_log, hot, streams, latest, columns, clock)
-    index = RunIndex(documents, metric_log, latest, FilesystemBlobStore(settings.data_dir / "blobs"), clock)
+    index = RunIndex(documents, metric_log, latest, stores.blobs, clock)
     servicer = TrackingServicer(service, streams, index, clock)
-
-    async def close() -> None:
-        await metric_log.close()
-        await documents.close()
-        await hot.close()
 
     return Application(
         mounts=[
@@ -72,5 +95,5 @@ def build(
             Job("crash-check", crash_check(service, settings.crash_check_interval_s)),
             Job("keep-columns", keep_columns(index, settings.keep_columns_interval_s)),
         ],
-        close=close,
+        close=stores.close,
     )

@@ -1,7 +1,9 @@
 """What the tracking service can be told from outside, as `PENSTOCK_TRACKING_<FIELD>`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from penstock_kit.stores.mongo import MongoDriver
 
 __all__ = ["TrackingSettings"]
 
@@ -10,12 +12,19 @@ __all__ = ["TrackingSettings"]
 class TrackingSettings:
     """Settings of the tracking service.
 
+    The URLs of stores may hold passwords: they are left out of what this prints as.
+
     Attributes:
-        data_dir: Where the embedded stores keep their files; made if missing, for this user alone.
+        data_dir: Where the stores without a URL keep their files; made if missing, for this user alone.
         auth_address: `host:port` of the auth service.
         service_credential_file: The file with the secret by which services know each other; auth writes it.
         crash_check_interval_s: How often runs without a sign of life are looked for, in seconds.
         keep_columns_interval_s: How often search columns that changed are kept for the next start, in seconds.
+        documents_url: Of experiments and runs: `mongodb://host:port/database`; empty for a file in `data_dir`.
+        metric_log_url: Of metrics, `mongodb://` too, and maybe the same database; empty for a file in `data_dir`.
+        hot_url: `redis://host:port/number`, which several replicas need to wake each other's readers; empty for none.
+        blobs_url: `file:///absolute/path`; empty for a folder in `data_dir`.
+        mongo_driver: What drives MongoDB: `motor`, or its successor `pymongo`.
     """
 
     data_dir: Path
@@ -23,3 +32,8 @@ class TrackingSettings:
     service_credential_file: Path
     crash_check_interval_s: float = 10.0
     keep_columns_interval_s: float = 60.0
+    documents_url: str = field(default="", repr=False)
+    metric_log_url: str = field(default="", repr=False)
+    hot_url: str = field(default="", repr=False)
+    blobs_url: str = field(default="", repr=False)
+    mongo_driver: MongoDriver = "motor"

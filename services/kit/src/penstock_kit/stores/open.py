@@ -1,19 +1,30 @@
-"""Chooses adapters by URL: `mongodb://...` for a server; a path or `sqlite:///...` for a file."""
+"""Chooses adapters by URL: `mongodb://...` and `redis://...` for servers, a path for files.
+
+URLs hold passwords, so no message repeats one.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from penstock_kit.clock import Clock
+from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import Collection, DocumentStore
+from penstock_kit.stores.embedded.blobs import FilesystemBlobStore
 from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.stores.errors import StoreMisconfigured
+from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_kit.stores.mongo import MongoDriver
 
-__all__ = ["open_documents", "open_metric_log"]
+__all__ = ["open_blobs", "open_documents", "open_hot", "open_metric_log"]
 
-_MONGO = ("mongodb", "mongodb+srv")
+_MONGO: Final = ("mongodb", "mongodb+srv")
+_REDIS: Final = ("redis", "rediss")
+_IN_PROCESS: Final = ("", "memory:")
 
 
 async def open_documents(
@@ -36,7 +47,7 @@ async def open_documents(
         from penstock_kit.stores.mongo.documents import MongoDocumentStore
 
         return await MongoDocumentStore.open(url, collections, driver=mongo_driver)
-    return await SqliteDocumentStore.open(_file(url), collections)
+    return await SqliteDocumentStore.open(_database_file(url), collections)
 
 
 async def open_metric_log(url: str, *, mongo_driver: MongoDriver = "motor") -> MetricLog:
@@ -45,7 +56,42 @@ async def open_metric_log(url: str, *, mongo_driver: MongoDriver = "motor") -> M
         from penstock_kit.stores.mongo.metric_log import MongoMetricLog
 
         return await MongoMetricLog.open(url, driver=mongo_driver)
-    return await SqliteMetricLog.open(_file(url))
+    return await SqliteMetricLog.open(_database_file(url))
+
+
+async def open_hot(url: str, clock: Clock) -> HotStore:
+    """Opens the hot store that a URL names.
+
+    Args:
+        url: `redis://user:password@host:port/number`, `rediss://` for TLS; `memory:` or nothing for this process alone.
+        clock: Tells what counters forget.
+
+    Raises:
+        StoreMisconfigured: The URL is of no hot store, or what is there will not do.
+        StoreUnavailable: The server does not answer.
+    """
+    if url in _IN_PROCESS:
+        return InProcessHotStore(clock)
+    if _scheme(url) in _REDIS:
+        from penstock_kit.stores.redis.hot import RedisHotStore
+
+        return await RedisHotStore.open(url, clock)
+    raise _leads_nowhere("hot store", url, "Use redis://host:port/0, or memory: where one process is enough.")
+
+
+async def open_blobs(url: str) -> BlobStore:
+    """Opens the blob store that a URL names.
+
+    Args:
+        url: `file:///absolute/path`, or a path.
+
+    Raises:
+        StoreMisconfigured: The URL is of no blob store, or what is there will not do.
+    """
+    folder = _path("blob store", url, "file", "Use file:///absolute/path, or a path.")
+    if folder.exists() and not folder.is_dir():
+        raise StoreMisconfigured(str(folder), "is no folder", "Choose another path for blobs.")
+    return FilesystemBlobStore(folder)
 
 
 def _scheme(url: str) -> str | None:
@@ -54,15 +100,21 @@ def _scheme(url: str) -> str | None:
     return scheme.lower() if separator else None
 
 
-def _file(url: str) -> Path:
+def _database_file(url: str) -> Path:
+    return _path("store", url, "sqlite", "Use mongodb://host:port/database, sqlite:///absolute/path, or a path.")
+
+
+def _path(kind: str, url: str, file_scheme: str, remedy: str) -> Path:
     scheme = _scheme(url)
     if scheme is None:
         return Path(url)
     parts = urlsplit(url)
-    if scheme != "sqlite" or parts.netloc or not parts.path.strip("/"):
-        raise StoreMisconfigured(
-            f"A store URL that begins with {scheme}://",
-            "leads nowhere",
-            "Use mongodb://host:port/database, sqlite:///absolute/path, or a path.",
-        )
+    if scheme != file_scheme or parts.netloc or not parts.path.strip("/"):
+        raise _leads_nowhere(kind, url, remedy)
     return Path(unquote(parts.path))
+
+
+def _leads_nowhere(kind: str, url: str, remedy: str) -> StoreMisconfigured:
+    scheme = _scheme(url)
+    told = f"A {kind} URL" + (" without a scheme" if scheme is None else f" that begins with {scheme}://")
+    return StoreMisconfigured(told, "leads nowhere", remedy)
