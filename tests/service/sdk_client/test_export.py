@@ -5,6 +5,7 @@ import json
 import math
 import os
 import secrets
+import signal
 import struct
 import subprocess
 import sys
@@ -252,6 +253,37 @@ def test_an_export_that_was_cut_short_goes_on(
     assert pl.read_parquet(folder / "runs.parquet").height == 2
     assert not partial.exists()
     assert project.client.export(project.id, folder, replace=True).runs == 3
+
+
+KILLED = """
+import os, signal, sys
+from penstock.client import Client
+from penstock.client._sync import export as procedure
+procedure.POINTS_PER_PART = 1
+left = int(sys.argv[3])
+def kill(progress):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+with Client() as client:
+    client.export(sys.argv[1], sys.argv[2], on_progress=kill)
+"""
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("calls", [1, 3, 5, 7])  # while runs are listed, and in each part
+def test_an_export_that_was_killed_goes_on(project: Any, runs: tuple[str, str], calls: int, tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    done = subprocess.run([sys.executable, "-c", KILLED, project.id, str(folder), str(calls)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not folder.exists()
+    assert project.client.export(project.id, folder).points == 70_021
+    frame = pl.read_parquet(folder / "metrics" / "*.parquet")
+    assert frame.height == frame.unique(["run_id", "key", "rank", "step"]).height == 70_021
+    assert pl.read_parquet(folder / "runs.parquet").height == 2
+    assert [path.name for path in folder.rglob("*") if path.name.startswith(".")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("all")] == ["all"]
 
 
 def test_another_request_begins_anew(project: Any, runs: tuple[str, str], tmp_path: Path) -> None:

@@ -62,6 +62,19 @@ def test_points_are_bit_exact() -> None:
     assert set(table["rank"].to_pylist()) == {3}
 
 
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 2_048, 65_536])
+def test_points_of_any_number_are_taken_whole(count: int) -> None:
+    points = metric_pb2.MetricPoints(
+        steps=range(count), times_unix_us=range(count, 2 * count), values=[i / 7 for i in range(count)]
+    )
+    newer = metric_pb2.MetricPoints.FromString(points.SerializeToString() + bytes([15 << 3, 5]))  # field 15, a number
+    table = tables.arrow_points(metric_pb2.MetricSeries(run=RUN, key="x", points=newer), by_rank=False, by_run=True)
+    assert table["step"].to_pylist() == list(points.steps)
+    assert table["time"].cast(pa.int64()).to_pylist() == list(points.times_unix_us)
+    assert table["value"].to_pylist() == list(points.values)
+    assert set(table["run_id"].to_pylist()) == ({"0" * 32} if count else set())
+
+
 @pytest.mark.parametrize(("module", "extra"), [("pyarrow", "arrow"), ("pandas", "pandas"), ("polars", "polars")])
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     module: str, extra: str, monkeypatch: pytest.MonkeyPatch
