@@ -13,7 +13,15 @@ from pathlib import Path
 
 from loadtests.report import Figure, machine, print_table, write
 
-BENCHMARKS = ("log_call", "start_up", "run_log", "ingest", "concurrent", "products")
+BENCHMARKS = (
+    "log_call",
+    "start_up",
+    "run_log",
+    "ingest",
+    "concurrent",
+    "export",
+    "products",
+)
 """Modules of this package with a function `run() -> list[Figure]`, in the order in which they run."""
 REPORT = Path("test-results/bench.json")
 

@@ -3,7 +3,8 @@
 The clock runs from the first row until all of it can be read back; a row before it has seen to the connections. The peers are
 MLflow 3.17, and FastTrackML, a server in Go that speaks MLflow's API, with MLflow's client, as its own needs an older one.
 Each in both ways that the client has: `log_metrics` at each step, as a training loop does, and `log_batch` of 1,000 metrics,
-the most it takes, with all of them known beforehand. `deploy/tools/peers.sh` installs them.
+the most it takes, with all of them known beforehand. For orientation, what a call costs the program when nothing is sent,
+beside wandb's. `deploy/tools/peers.sh` installs them all.
 """
 
 import json
@@ -59,7 +60,13 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rounds, memory = _penstock(folder / "penstock")
-        peers = _peers(folder)
+        python = Path(
+            subprocess.run(
+                ["sh", "deploy/tools/peers.sh"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+            ).stdout.strip()
+        )
+        peers = _peers(python, folder)
+        calls = _calls(python, folder)
     own = [POINTS / taken["log_s"] for taken in rounds]
     begun = [POINTS / taken["begin_s"] for taken in rounds]
     figures = [
@@ -88,7 +95,7 @@ def run() -> list[Figure]:
             details={"rounds": begun},
         )
     )
-    return [*figures, memory]
+    return [*figures, *calls, memory]
 
 
 def _penstock(folder: Path) -> tuple[list[dict[str, float]], Figure]:
@@ -101,10 +108,27 @@ def _penstock(folder: Path) -> tuple[list[dict[str, float]], Figure]:
         return rounds, memory.figure("the work of other products", "all services in one process")
 
 
-def _peers(folder: Path) -> dict[tuple[str, str], dict[str, float]]:
+def _calls(python: Path, folder: Path) -> list[Figure]:
+    """What a call costs the program when nothing is sent, beside wandb's client."""
+    environment = {**os.environ, "PENSTOCK_HOME": str(folder / "home"), "WANDB_DIR": str(folder)}
+    own = _work(sys.executable, "penstock", "call", environment)
+    peer = _work(str(python), "wandb", "call", environment)
+    return [
+        Figure(
+            name=f"one run.log of 100 metrics, offline, p{percent}",
+            value=own[f"p{percent}_us"],
+            unit="µs",
+            goal=None,
+            better="lower",
+            beside_name="wandb, offline",
+            beside=peer[f"p{percent}_us"],
+        )
+        for percent in (50, 99)
+    ]
+
+
+def _peers(python: Path, folder: Path) -> dict[tuple[str, str], dict[str, float]]:
     """What the work took each peer, by its name and the way."""
-    installed = subprocess.run(["sh", "deploy/tools/peers.sh"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    python = Path(installed.stdout.strip())
     taken: dict[tuple[str, str], dict[str, float]] = {}
     for name, command in SERVERS.items():
         data = folder / name

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Figure", "ServiceMemory", "machine", "median", "percentile", "print_table", "write"]
+__all__ = ["Figure", "ServiceMemory", "machine", "median", "peak_bytes", "percentile", "print_table", "write"]
 
 PACKAGES = (
     "penstock",
@@ -91,30 +91,31 @@ class ServiceMemory:
     """
 
     def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
-        self._idle_bytes = self._process.memory_info().rss
-
-    def peak_bytes(self) -> int:
-        """The most that the process has held since it started."""
-        # The kernel keeps the high-water mark: nothing has to be sampled, and no short peak is missed.
-        status = Path(f"/proc/{self._process.pid}/status")
-        if status.exists():
-            for line in status.read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        return self._process.memory_info().rss
+        self._pid = pid
+        self._idle_bytes = psutil.Process(pid).memory_info().rss
 
     def figure(self, during: str, service: str = "tracking") -> Figure:
         """The figure. Call it while the process still runs."""
         return Figure(
             name=f"memory of {service} during {during}",
-            value=self.peak_bytes() / MB,
+            value=peak_bytes(self._pid) / MB,
             unit="MB",
             goal=SERVICE_MEMORY_GOAL_MB,
             better="lower",
             beside_name="the same process before",
             beside=self._idle_bytes / MB,
         )
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has held since it started; where the kernel keeps no such mark, what it holds now."""
+    # Nothing has to be sampled, and no short peak is missed.
+    status = Path(f"/proc/{pid}/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return psutil.Process(pid).memory_info().rss
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
