@@ -47,6 +47,10 @@ CALLS: dict[str, Callable[[str, str], tuple[str, Any]]] = {
         "SearchRuns",
         pb.SearchRunsRequest(parent=OWN, experiments=[f"{FOREIGN}/experiments/0"]),
     ),
+    "groups": lambda own, foreign: (
+        "GroupRuns",
+        pb.GroupRunsRequest(parent=OWN, experiments=[f"{FOREIGN}/experiments/0"]),
+    ),
     "create in an experiment": lambda own, foreign: (
         "CreateRun",
         pb.CreateRunRequest(parent=OWN, run=run_pb2.Run(experiment=f"{FOREIGN}/experiments/0")),

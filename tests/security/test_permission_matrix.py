@@ -87,6 +87,7 @@ MATRIX = {
     f"{TRACKING}/CreateRun": Need.EDITOR,
     f"{TRACKING}/GetRun": Need.VIEWER,
     f"{TRACKING}/SearchRuns": Need.VIEWER,
+    f"{TRACKING}/GroupRuns": Need.VIEWER,
     f"{TRACKING}/UpdateRun": Need.EDITOR,
     f"{TRACKING}/FinishRun": Need.EDITOR,
     f"{TRACKING}/ResumeRun": Need.EDITOR,

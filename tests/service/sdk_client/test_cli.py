@@ -143,6 +143,38 @@ def test_tokens(project: Any, server: Installation, monkeypatch: pytest.MonkeyPa
     assert run("token", "create", "x", "--role", "king").exit_code == 2
 
 
+def test_runs_are_grouped(project: Any) -> None:
+    assert "No run" in run("run", "group", "-p", project.id, "--by", "params.model").stderr
+    for index in range(4):
+        model = run_pb2.Param(key="model", value=run_pb2.Value(string_value=f"resnet{index % 2}"))
+        project.log(project.new_run(params=[model]), "val/loss", [index / 10])
+    words = ["run", "group", "-p", project.id, "--by", "params.model", "--agg", "min(metrics.val/loss)"]
+    table = run(*words).stdout
+    assert [word in table for word in ("params.model", "RUNS", "min(metrics.val/loss)", "resnet1", "0.1")] == [True] * 5
+    found = lines(run(*words, "--order-by", "mean(metrics.val/loss) desc", "--json").stdout)
+    assert found == [
+        {"params.model": "resnet1", "runs": 2, "min(metrics.val/loss)": 0.1},
+        {"params.model": "resnet0", "runs": 2, "min(metrics.val/loss)": 0.0},
+    ]
+    assert "--limit" in run(*words, "--limit", "1").stderr
+
+
+def test_a_wrong_query_is_shown_with_a_caret(project: Any) -> None:
+    for words, message in (
+        (["list", "--filter", "state = FINISHED"], "state = FINISHED\n        ^"),
+        (["list", "--order-by", "stat"], "stat\n^"),
+        (["group", "--by", "metrics.loss"], "metrics.loss\n^"),
+        (["group", "--agg", "avg(duration)"], "avg(duration)\n^"),
+        (["group", "--order-by", "count, median"], "count, median\n       ^"),
+    ):
+        result = run("run", *words, "-p", project.id)
+        assert result.exit_code == 2
+        assert message in result.stderr
+    result = run("run", "list", "-p", project.id, "--filter", "params.lr <", "--json")
+    error = json.loads(result.stderr)["error"]
+    assert (error["reason"], error["metadata"]["position"]) == ("FILTER_INVALID", "11")
+
+
 def test_an_empty_project_gives_a_hint(project: Any) -> None:
     result = run("run", "list", "-p", project.id)
     assert result.exit_code == 0

@@ -102,6 +102,24 @@ def test_a_list_holds_one_page_at_a_time(project, monkeypatch: pytest.MonkeyPatc
     assert list(project.client.runs(project.id, limit=0)) == []
 
 
+def test_groups_become_a_table(project) -> None:
+    for index in range(5):
+        lr = run_pb2.Param(key="lr", value=run_pb2.Value(double_value=0.1 if index % 2 else 1))
+        name = project.new_run(params=[lr] if index < 4 else [])
+        project.log(name, "loss", [float(index)])
+    found = project.client.groups(
+        project.id, "params.lr", ["max(metrics.loss)", "sum(params.lr)"], order_by="count desc"
+    )
+    assert found.to_arrow().to_pylist() == [
+        {"params.lr": 0.1, "runs": 2, "max(metrics.loss)": 3.0, "sum(params.lr)": 0.2},
+        {"params.lr": 1.0, "runs": 2, "max(metrics.loss)": 2.0, "sum(params.lr)": 2.0},
+        {"params.lr": None, "runs": 1, "max(metrics.loss)": 4.0, "sum(params.lr)": None},
+    ]
+    everything = project.client.groups(project.id, aggregates="count(params.lr)", filter="metrics.loss > 0").to_list()
+    assert [(group.runs, group.aggregates[0].value) for group in everything] == [(4, 3.0)]
+    assert project.client.groups(project.id, "state", limit=0).to_arrow().column_names == ["state", "runs"]
+
+
 def test_an_empty_list_is_an_empty_table(project) -> None:
     table = project.client.runs(project.id, columns=["display_name", "params"]).to_arrow()
     assert (table.num_rows, table.column_names) == (0, ["name", "display_name"])

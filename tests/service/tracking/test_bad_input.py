@@ -100,6 +100,7 @@ async def test_a_token_of_another_project_reaches_nothing(tracking: Tracking) ->
         ("LogBatch", pb.LogBatchRequest(run=run, metrics=[pb.MetricPoint(key="loss")])),
         ("GetMetricSeries", pb.GetMetricSeriesRequest(parent=PROJECT, runs=[run], keys=["loss"])),
         ("SearchRuns", pb.SearchRunsRequest(parent=PROJECT)),
+        ("GroupRuns", pb.GroupRunsRequest(parent=PROJECT)),
     ):
         error = await refused(tracking.call(method, request, token=token))
         assert error.code is grpc.StatusCode.PERMISSION_DENIED

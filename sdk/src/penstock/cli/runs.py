@@ -1,4 +1,4 @@
-"""Commands about runs: `run list`, `show`, `tail`, `export`, `tag`, `delete`, `restore`."""
+"""Commands about runs: `run list`, `group`, `show`, `tail`, `export`, `tag`, `delete`, `restore`."""
 
 import secrets
 import sys
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Find, show, follow, export, tag and delete runs.")
+app = typer.Typer(no_args_is_help=True, help="Find, group, show, follow, export, tag and delete runs.")
 
 LIST_LIMIT = 20
 """Runs that `run list` shows unless told otherwise."""
@@ -110,6 +110,67 @@ def list_runs(
         table = [(run_id, *(row.get(name) for name in names)) for run_id, row in zip(ids, rows, strict=True)]
         print_table(["RUN", *names], table, numbers=numbers)
     if len(records) == limit:
+        hint(f"The first {limit}. More with --limit.")
+
+
+@app.command("group")
+def group_runs(
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by", "-b", help="What runs of a group share: params.<key>, tags.<key>, state, ...; repeat for more."
+        ),
+    ] = None,
+    aggregate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--agg",
+            "-a",
+            help="What is worked out: count, min, max, mean, sum, std, median of a field; repeat for more.",
+        ),
+    ] = None,
+    project: ProjectOption = "default",
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Only runs of the experiment of this name.")
+    ] = None,
+    filter: Annotated[str, typer.Option("--filter", "-f", help="Which runs: a search expression.")] = "",
+    order_by: Annotated[str, typer.Option("--order-by", help="The order, such as 'mean(metrics.loss) asc'.")] = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many groups at most.")] = LIST_LIMIT,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Also runs in the bin.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Group runs by what they share, and show what is worked out of each group. With --json, one document per line.
+
+    \b
+    Examples:
+      penstock run group --by params.model --agg "min(metrics.val/loss)"
+      penstock run group -b state -b experiment_name -a "mean(duration)" --order-by "count desc"
+    """
+    from penstock.client import Client
+    from penstock.client.records import group_record
+
+    fields, aggregates = by or [], aggregate or []
+    with Client() as client:
+        found = client.groups(
+            project,
+            fields,
+            aggregates,
+            filter=filter,
+            order_by=order_by,
+            experiments=[named_experiment(client, experiment, project).name] if experiment is not None else [],
+            show_deleted=deleted,
+            limit=limit,
+        )
+        rows = [group_record(group, fields, aggregates) for group in found]
+    if json:
+        for row in rows:
+            print_json(row)
+        return
+    if not rows:
+        hint(f"No run of {project} matches.")
+        return
+    print_table([*fields, "RUNS", *aggregates], [list(row.values()) for row in rows], numbers=["RUNS", *aggregates])
+    if len(rows) == limit:
         hint(f"The first {limit}. More with --limit.")
 
 

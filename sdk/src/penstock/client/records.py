@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from penstock.api.auth.v1 import auth_service_pb2
-from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2
+from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
 
 __all__ = [
     "column_name",
     "experiment_record",
     "flat",
+    "group_record",
     "key_record",
     "latest_record",
     "project_record",
@@ -117,6 +118,16 @@ def run_record(run: run_pb2.Run) -> dict[str, Any]:
         "tags": {tag.key: tag.value for tag in run.tags},
         "summary": {entry.key: value_of(entry.value) for entry in run.summary},
         "metrics": {metric.key: metric.value for metric in run.latest_metrics},
+    }
+
+
+def group_record(group: tracking_service_pb2.RunGroup, by: Iterable[str], aggregates: Iterable[str]) -> dict[str, Any]:
+    """A group of runs: what they share of each field, how many they are, and each aggregate; None for what there is not."""
+    values = (found.value if found.HasField("value") else None for found in group.aggregates)
+    return {
+        **dict(zip(by, map(value_of, group.keys), strict=True)),
+        "runs": group.runs,
+        **dict(zip(aggregates, values, strict=True)),
     }
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
+from penstock_kit.search import Group
 from penstock_tracking.domain import Experiment, JsonText, MetricDefinition, ParamChange, Run, RunUpdates, Value
 from penstock_tracking.errors import FieldInvalid
 from penstock_tracking.series.columns import Points
@@ -17,6 +18,7 @@ __all__ = [
     "RUN_FIELDS",
     "definition_from_proto",
     "experiment_to_proto",
+    "group_to_proto",
     "latest_to_proto",
     "param_change_to_proto",
     "run_to_proto",
@@ -185,6 +187,15 @@ _RUN_PARTS: Final[Mapping[str, Callable[[Run, str], Any]]] = {
 def run_to_proto(run: Run, etag: str, fields: Collection[str] = RUN_FIELDS) -> run_pb2.Run:
     """A run with some fields, without the latest values."""
     return run_pb2.Run(**{field: make(run, etag) for field, make in _RUN_PARTS.items() if field in fields})
+
+
+def group_to_proto(group: Group) -> tracking_service_pb2.RunGroup:
+    """A group of runs."""
+    return tracking_service_pb2.RunGroup(
+        keys=[run_pb2.Value() if key is None else value_to_proto(key) for key in group.keys],
+        runs=group.rows,
+        aggregates=[tracking_service_pb2.AggregateValue(value=value) for value in group.aggregates],
+    )
 
 
 def param_change_to_proto(change: ParamChange) -> tracking_service_pb2.ParamChange:

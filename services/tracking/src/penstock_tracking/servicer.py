@@ -20,6 +20,7 @@ from penstock_kit.server import draining
 from penstock_tracking.convert import (
     RUN_FIELDS,
     experiment_to_proto,
+    group_to_proto,
     latest_to_proto,
     param_change_to_proto,
     run_to_proto,
@@ -34,7 +35,7 @@ from penstock_tracking.errors import BatchInvalid, FieldInvalid, ServerStopping
 from penstock_tracking.ingest.codec import KEYS_PER_BLOCK_MAX, digest_of
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import Ack, WriterStream
-from penstock_tracking.search import RunIndex, RunPage, RunQuery
+from penstock_tracking.search import GroupQuery, RunIndex, RunPage, RunQuery
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.series.watch import NewPoints, RunChanged
 from penstock_tracking.service import NewRun, Series, TrackingService
@@ -198,6 +199,25 @@ class TrackingServicer:
                 if run is not None:
                     found.append(run)
         return found, len(run_ids)
+
+    async def GroupRuns(self, request: Any, context: Any) -> Any:
+        parent = ProjectName.parse(request.parent)
+        query = GroupQuery(
+            parent.project,
+            group_by=tuple(request.group_by),
+            aggregates=tuple(request.aggregates),
+            filter=request.filter,
+            order_by=request.order_by,
+            experiment_ids=tuple(_experiment_id(name, parent.project) for name in request.experiments),
+            show_deleted=request.show_deleted,
+            page_size=paging.page_size(request.page_size),
+            page_token=request.page_token,
+        )
+        page = await self._index.group(query)
+        groups = await in_thread(lambda: [group_to_proto(group) for group in page.groups])
+        return pb.GroupRunsResponse(
+            groups=groups, next_page_token=page.next_page_token, total_size=page.total, total_runs=page.total_runs
+        )
 
     async def UpdateRun(self, request: Any, context: Any) -> Any:
         paths = _paths(request.update_mask, RUN_UPDATE_PATHS)

@@ -269,6 +269,60 @@ class AsyncClient:
         kinds = {"params", "tags", "metrics", "summary"}
         return AsyncPages(fetch, row_of, ["name", *(column for column in wanted if column not in kinds)], limit)
 
+    def groups(
+        self,
+        project: str,
+        by: str | Sequence[str] = (),
+        aggregates: str | Sequence[str] = (),
+        *,
+        filter: str = "",  # noqa: A002 - the contract's word
+        order_by: str = "",
+        experiments: str | Sequence[str] = (),
+        show_deleted: bool = False,
+        limit: int | None = None,
+    ) -> AsyncPages[tracking_service_pb2.RunGroup]:
+        """The runs of a project in groups, and what is worked out of each.
+
+            client.groups("digits", by="params.model", aggregates=["min(metrics.val/loss)", "mean(duration)"]).to_pandas()
+
+        Args:
+            project: The project.
+            by: What the runs of a group share: at most five of `params.<key>`, `tags.<key>`, `summary.<key>`, and attributes
+                such as `state` or `experiment_name`. None given means that all runs are one group.
+            aggregates: At most 20 of `count(x)`, `min(x)`, `max(x)`, `mean(x)`, `sum(x)`, `std(x)`, `median(x)`, where x is a
+                metric, a param or another field as in a filter.
+            filter: Which runs; empty means all.
+            order_by: The order, such as `min(metrics.val/loss) asc, count desc`; empty means that of the fields of `by`.
+            experiments: Only runs of these, `projects/{project}/experiments/{experiment}`.
+            show_deleted: Whether runs in the bin count too.
+            limit: How many groups at most; None means all.
+
+        Returns:
+            The groups. As a table, one row per group: a column per field of `by`, the number of `runs`, and a column per
+            aggregate, each under its own text.
+        """
+        parent, fields, wanted = project_name(project), several(by), several(aggregates)
+
+        async def fetch(page_size: int, page_token: str) -> tuple[Sequence[tracking_service_pb2.RunGroup], str]:
+            response = await self.tracking.GroupRuns(
+                tracking_service_pb2.GroupRunsRequest(
+                    parent=parent,
+                    group_by=fields,
+                    aggregates=wanted,
+                    filter=filter,
+                    order_by=order_by,
+                    page_size=page_size,
+                    page_token=page_token,
+                    experiments=several(experiments),
+                    show_deleted=show_deleted,
+                )
+            )
+            return response.groups, response.next_page_token
+
+        return AsyncPages(
+            fetch, lambda group: records.group_record(group, fields, wanted), [*fields, "runs", *wanted], limit
+        )
+
     async def run(self, name: str | Named, *, fields: Sequence[str] = ()) -> run_pb2.Run:
         """One run with params, tags, summary and latest values, deleted or not.
 

@@ -7,9 +7,10 @@ filter may say; the grammar is in `penstock_kit.search.grammar`.
 
 from penstock_kit.search.cache import ByteBoundedCache
 from penstock_kit.search.columns import MetricCell
-from penstock_kit.search.errors import FilterInvalid, OrderInvalid, QueryInvalid
+from penstock_kit.search.errors import AggregateInvalid, FilterInvalid, GroupByInvalid, OrderInvalid, QueryInvalid
 from penstock_kit.search.evaluate import matches
 from penstock_kit.search.grammar import (
+    FIELD_CHARS_MAX,
     FILTER_CHARS_MAX,
     FILTER_CLAUSES_MAX,
     FILTER_DEPTH_MAX,
@@ -17,17 +18,32 @@ from penstock_kit.search.grammar import (
     ORDER_CHARS_MAX,
     ORDER_TERMS_MAX,
     PATTERN_CHARS_MAX,
+    parse_aggregate,
     parse_filter,
+    parse_group_by,
+    parse_group_order,
     parse_order,
 )
-from penstock_kit.search.ordering import ORDER_TEXT_CHARS_MAX, Found, Position, PositionInvalid, find
+from penstock_kit.search.grouping import (
+    AGGREGATES_MAX,
+    GROUP_FIELDS_MAX,
+    FoundGroups,
+    Group,
+    GroupPosition,
+    group,
+)
+from penstock_kit.search.ordering import ORDER_TEXT_CHARS_MAX, Found, Position, find
+from penstock_kit.search.sorting import PositionInvalid
 from penstock_kit.search.syntax import (
     ATTRIBUTES,
+    Aggregate,
     And,
     ColumnType,
     Comparison,
     Expression,
     Field,
+    Function,
+    GroupTerm,
     Literal,
     Membership,
     Not,
@@ -43,15 +59,20 @@ from penstock_kit.search.table import Table
 from penstock_kit.search.values import Value
 
 __all__ = [
+    "AGGREGATES_MAX",
     "ATTRIBUTES",
+    "FIELD_CHARS_MAX",
     "FILTER_CHARS_MAX",
     "FILTER_CLAUSES_MAX",
     "FILTER_DEPTH_MAX",
     "FILTER_PATTERNS_MAX",
+    "GROUP_FIELDS_MAX",
     "ORDER_CHARS_MAX",
     "ORDER_TERMS_MAX",
     "ORDER_TEXT_CHARS_MAX",
     "PATTERN_CHARS_MAX",
+    "Aggregate",
+    "AggregateInvalid",
     "And",
     "ByteBoundedCache",
     "ColumnType",
@@ -60,6 +81,12 @@ __all__ = [
     "Field",
     "FilterInvalid",
     "Found",
+    "FoundGroups",
+    "Function",
+    "Group",
+    "GroupByInvalid",
+    "GroupPosition",
+    "GroupTerm",
     "Literal",
     "Membership",
     "MetricCell",
@@ -78,7 +105,11 @@ __all__ = [
     "Value",
     "fields_of",
     "find",
+    "group",
     "matches",
+    "parse_aggregate",
     "parse_filter",
+    "parse_group_by",
+    "parse_group_order",
     "parse_order",
 ]

@@ -260,20 +260,21 @@ class NumberColumn(Column):
     def _decode(self, planes: Sequence[NDArray[Any]]) -> Sequence[Any]:
         return planes[0].tolist()
 
-    def _numbers(self, aspect: str) -> Numbers:  # noqa: ARG002 - a plain number has no aspects
+    def numbers(self, aspect: str) -> Numbers:  # noqa: ARG002 - a plain number has no aspects
+        """The numbers, one per row that has one. Valid until the next write."""
         return self._plane(0)
 
     def compare(self, operator: Operator, number: float, aspect: str) -> Mask:
         """For each value, whether it compares with a number as asked."""
-        return compare(operator, self._numbers(aspect), number)
+        return compare(operator, self.numbers(aspect), number)
 
     def among(self, numbers: Sequence[float], aspect: str) -> Mask:
         """For each value, whether it is one of some numbers."""
-        return among(self._numbers(aspect), numbers)
+        return among(self.numbers(aspect), numbers)
 
     @override
     def sort_keys(self, aspect: str, chars_max: int) -> tuple[NDArray[np.uint8], Numbers]:
-        return number_sort_keys(self._numbers(aspect))
+        return number_sort_keys(self.numbers(aspect))
 
     @override
     def sort_position(self, key: float | str, chars_max: int) -> float:
@@ -282,7 +283,7 @@ class NumberColumn(Column):
 
     @override
     def sort_value(self, row: int, aspect: str, chars_max: int) -> float | str:
-        return float(self._numbers(aspect)[self._slot(row)])
+        return float(self.numbers(aspect)[self._slot(row)])
 
 
 class MetricColumn(NumberColumn):
@@ -302,7 +303,7 @@ class MetricColumn(NumberColumn):
         ]
 
     @override
-    def _numbers(self, aspect: str) -> Numbers:
+    def numbers(self, aspect: str) -> Numbers:
         return self._plane(self.aspects.index(aspect))
 
 

@@ -1,14 +1,14 @@
-"""What can be wrong with a filter or an order, told with the text and a caret under the offending place."""
+"""What can be wrong with the texts of a query, told with the text and a caret under the offending place."""
 
 from penstock_kit.errors import InvalidInput
 
-__all__ = ["FilterInvalid", "OrderInvalid", "QueryInvalid"]
+__all__ = ["AggregateInvalid", "FilterInvalid", "GroupByInvalid", "OrderInvalid", "QueryInvalid"]
 
 SNIPPET_CHARS = 72  # of a long text, only this much is shown around the offending place
 
 
 class QueryInvalid(InvalidInput):
-    """A filter or an order cannot be understood.
+    """A filter, an order, a field to group by or an aggregate cannot be understood.
 
     Args:
         problem: What is wrong and what was expected, in one or two sentences.
@@ -35,3 +35,15 @@ class OrderInvalid(QueryInvalid):
     """An order cannot be understood."""
 
     reason = "ORDER_INVALID"
+
+
+class GroupByInvalid(QueryInvalid):
+    """A field to group by cannot be understood, or makes no groups."""
+
+    reason = "GROUP_BY_INVALID"
+
+
+class AggregateInvalid(QueryInvalid):
+    """An aggregate cannot be understood."""
+
+    reason = "AGGREGATE_INVALID"

@@ -1,4 +1,4 @@
-"""The text of filters and orders, read into syntax trees. Owns the grammar and every message about it.
+"""The text of filters, orders and aggregates, read into syntax trees. Owns the grammar and every message about it.
 
 The grammar, for the reader (SEARCH.md beside the package says what everything means):
 
@@ -9,6 +9,10 @@ The grammar, for the reader (SEARCH.md beside the package says what everything m
                | ["NOT"] ("LIKE" | "ILIKE") string
                | "IS" ["NOT"] "NULL" ;
     order      = field ["ASC" | "DESC"] { "," field ["ASC" | "DESC"] } ;
+    groupby    = field ;
+    aggregate  = "COUNT" | function "(" field ")" ;
+    grouporder = (field | aggregate) ["ASC" | "DESC"] { "," (field | aggregate) ["ASC" | "DESC"] } ;
+    function   = "COUNT" | "MIN" | "MAX" | "MEAN" | "SUM" | "STD" | "MEDIAN" ;
     field      = attribute                                            state, start_time
                | collection "." key                                   params.lr, metrics.val/loss
                | collection "." quoted [ "." aspect ] ;               params."my key", metrics.`val/loss`.min
@@ -32,15 +36,24 @@ from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from penstock_kit.search.columns import MetricColumn
-from penstock_kit.search.errors import FilterInvalid, OrderInvalid, QueryInvalid
+from penstock_kit.search.errors import (
+    AggregateInvalid,
+    FilterInvalid,
+    GroupByInvalid,
+    OrderInvalid,
+    QueryInvalid,
+)
 from penstock_kit.search.patterns import LikePattern, PatternInvalid
 from penstock_kit.search.syntax import (
     ATTRIBUTES,
+    Aggregate,
     And,
     ColumnType,
     Comparison,
     Expression,
     Field,
+    Function,
+    GroupTerm,
     Literal,
     Membership,
     Not,
@@ -53,6 +66,7 @@ from penstock_kit.search.syntax import (
 )
 
 __all__ = [
+    "FIELD_CHARS_MAX",
     "FILTER_CHARS_MAX",
     "FILTER_CLAUSES_MAX",
     "FILTER_DEPTH_MAX",
@@ -60,7 +74,10 @@ __all__ = [
     "ORDER_CHARS_MAX",
     "ORDER_TERMS_MAX",
     "PATTERN_CHARS_MAX",
+    "parse_aggregate",
     "parse_filter",
+    "parse_group_by",
+    "parse_group_order",
     "parse_order",
 ]
 
@@ -71,6 +88,8 @@ FILTER_DEPTH_MAX = 100
 FILTER_PATTERNS_MAX = 50
 """LIKEs and ILIKEs: each looks at every different text of its field."""
 PATTERN_CHARS_MAX = 1_000
+FIELD_CHARS_MAX = 600
+"""Of a field to group by or an aggregate: a key of 250 characters, all of them doubled quotes, and what is around it."""
 ORDER_CHARS_MAX = 4_096
 ORDER_TERMS_MAX = 10
 
@@ -116,6 +135,29 @@ ASC.2: /asc\b/i
 DESC.2: /desc\b/i
 """
 
+_GROUP_BY_RULES = "start: field\n"
+
+_AGGREGATE_RULES = r"""
+start: aggregate
+"""
+
+_GROUP_ORDER_RULES = r"""
+start: group_term (_COMMA group_term)*
+group_term: (field | aggregate) [ASC | DESC]
+
+ASC.2: /asc\b/i
+DESC.2: /desc\b/i
+"""
+
+_CALL_RULES = r"""
+aggregate: COUNT | FUNCTION _LPAR field _RPAR
+
+FUNCTION.4: /(?:count|min|max|mean|sum|std|median)(?=\s*\()/i
+COUNT.3: /count\b/i
+_LPAR: "("
+_RPAR: ")"
+"""
+
 _FIELD_RULES = r"""
 field: FIELD | NAME
 
@@ -138,11 +180,13 @@ _OPERATORS = {
 
 _FIELD = "a field"
 _VALUE = "a value: a number, a text in quotes, true or false"
+_AGGREGATE = "count, or count, min, max, mean, sum, std or median of a field in parentheses"
 _TEST = "a comparison: =, !=, <, <=, >, >=, LIKE, ILIKE, IN, NOT IN, IS NULL or IS NOT NULL"
 _EXPECTATIONS: Sequence[tuple[frozenset[str], str]] = (
     (frozenset({"COMPARE"}), _TEST),
     (frozenset({"NUMBER"}), _VALUE),
     (frozenset({"NAME"}), _FIELD),
+    (frozenset({"FUNCTION"}), _AGGREGATE),
     (frozenset({"_AND", "_OR"}), "AND, OR"),
     (frozenset({"STRING"}), "a text in quotes"),
     (frozenset({"_IN", "LIKE", "ILIKE"}), "IN, LIKE or ILIKE"),
@@ -159,6 +203,7 @@ _COVERED = {
     _TEST: {"NOT", "_IN", "LIKE", "ILIKE", "_IS"},
     _VALUE: {"STRING", "TRUE", "FALSE"},
     _FIELD: {"FIELD", "NOT", "LPAR"},
+    _AGGREGATE: {"COUNT"},
 }
 
 
@@ -178,6 +223,55 @@ def parse_order(text: str, schema: Schema) -> tuple[OrderTerm, ...]:
         OrderTerm(reader.field(term.children[0]), term.children[1] is not None and term.children[1].type == "DESC")
         for term in terms
     )
+
+
+def parse_group_by(text: str, schema: Schema) -> Field:
+    """Reads a field by which groups are made, and checks it against the schema. Raises `GroupByInvalid`."""
+    reader = _Reader(text, schema, GroupByInvalid)
+    node = reader.tree("field", _GROUP_BY_RULES, FIELD_CHARS_MAX).children[0]
+    field = reader.field(node)
+    if field.type is not ColumnType.VALUE:
+        raise GroupByInvalid(
+            "Groups are made by what runs share: params, tags, summary entries and attributes that hold texts.",
+            text,
+            node.children[0].start_pos or 0,
+            str(node.children[0]),
+        )
+    return field
+
+
+def parse_aggregate(text: str, schema: Schema) -> Aggregate:
+    """Reads an aggregate, and checks it against the schema. Raises `AggregateInvalid`."""
+    reader = _Reader(text, schema, AggregateInvalid)
+    return reader.aggregate(reader.tree("aggregate", _AGGREGATE_RULES + _CALL_RULES, FIELD_CHARS_MAX).children[0])
+
+
+def parse_group_order(text: str, schema: Schema, group_by: Sequence[Field]) -> tuple[GroupTerm, ...]:
+    """Reads an order of groups, which is not empty. Raises `OrderInvalid`.
+
+    Args:
+        text: The order.
+        schema: What it is checked against.
+        group_by: The fields that it may name, beside aggregates.
+    """
+    reader = _Reader(text, schema, OrderInvalid)
+    nodes = reader.tree("order", _GROUP_ORDER_RULES + _CALL_RULES, ORDER_CHARS_MAX).children
+    if len(nodes) > ORDER_TERMS_MAX:
+        raise OrderInvalid(f"An order has at most {ORDER_TERMS_MAX} terms, this one has {len(nodes)}.", text, 0, "")
+    terms: list[GroupTerm] = []
+    for node in nodes:
+        what, direction = node.children
+        key = reader.aggregate(what) if what.data == "aggregate" else reader.field(what)
+        if isinstance(key, Field) and key not in group_by:
+            token = what.children[0]
+            raise OrderInvalid(
+                "Groups are in the order of fields by which they are made, or of aggregates.",
+                text,
+                token.start_pos or 0,
+                str(token),
+            )
+        terms.append(GroupTerm(key, direction is not None and direction.type == "DESC"))
+    return tuple(terms)
 
 
 @cache  # built at the first use, not at import: it takes some tens of milliseconds
@@ -282,6 +376,16 @@ class _Reader:
             if aspect not in MetricColumn.aspects:
                 raise self._wrong(f"A metric has .last, .min and .max, not .{aspect}.", token)
         return Field(collection, key, kind, aspect)
+
+    def aggregate(self, node: Any) -> Aggregate:
+        function = Function(str(node.children[0]).lower())
+        if len(node.children) == 1:
+            return Aggregate(function)
+        token = node.children[1].children[0]
+        field = self.field(node.children[1])
+        if field.type is ColumnType.TIME and function not in (Function.COUNT, Function.MIN, Function.MAX):
+            raise self._wrong("Times are counted, and have a min and a max.", token)
+        return Aggregate(function, field)
 
     def _literal(self, field: Field, node: Any) -> Literal:
         token = node.children[0]

@@ -6,11 +6,14 @@ from enum import Enum
 
 __all__ = [
     "ATTRIBUTES",
+    "Aggregate",
     "And",
     "ColumnType",
     "Comparison",
     "Expression",
     "Field",
+    "Function",
+    "GroupTerm",
     "Literal",
     "Membership",
     "Not",
@@ -158,4 +161,32 @@ class OrderTerm:
     """One term of an order."""
 
     field: Field
+    descending: bool = False
+
+
+class Function(Enum):
+    """What an aggregate works out of the values of a group."""
+
+    COUNT = "count"
+    MIN = "min"
+    MAX = "max"
+    MEAN = "mean"
+    SUM = "sum"
+    STD = "std"
+    MEDIAN = "median"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """`mean(field)`. A COUNT without a field counts the rows, one with a field those that have a value."""
+
+    function: Function
+    field: Field | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTerm:
+    """One term of an order of groups: a field by which they are made, or an aggregate."""
+
+    key: Field | Aggregate
     descending: bool = False

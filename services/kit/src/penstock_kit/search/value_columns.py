@@ -190,6 +190,10 @@ class ValueColumn(Column):
         fresh = [self._dictionary.intern(old.texts[code]) if code >= 0 else -1 for code in used.tolist()]
         codes[:] = np.array(fresh, np.int32)[inverse]
 
+    def as_numbers(self) -> Numbers:
+        """What each value reads as, NaN if it reads as no number."""
+        return np.where(_READS_AS_NUMBER[self._plane(0)], self._plane(1), np.nan)
+
     def compare(self, operator: Operator, literal: Literal) -> Mask:
         """For each value, whether it compares with a literal as asked: false where their types do not fit."""
         kinds, numbers, codes = self._plane(0), self._plane(1), self._plane(2)

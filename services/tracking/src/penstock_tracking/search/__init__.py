@@ -1,7 +1,8 @@
 """Search over the runs of a project: which fields a filter may name, and the index that answers."""
 
 from penstock_tracking.search.fields import RUN_SCHEMA
-from penstock_tracking.search.index import RunIndex, RunPage, RunQuery
+from penstock_tracking.search.index import RunIndex
 from penstock_tracking.search.project import LatestSource
+from penstock_tracking.search.queries import GroupPage, GroupQuery, RunPage, RunQuery
 
-__all__ = ["RUN_SCHEMA", "LatestSource", "RunIndex", "RunPage", "RunQuery"]
+__all__ = ["RUN_SCHEMA", "GroupPage", "GroupQuery", "LatestSource", "RunIndex", "RunPage", "RunQuery"]

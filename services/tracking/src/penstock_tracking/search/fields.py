@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from typing import Final
 
-from penstock_kit.search import ATTRIBUTES, ColumnType, MetricCell, Schema
+from penstock_kit.search import ATTRIBUTES, ColumnType, Field, MetricCell, Schema
 from penstock_kit.search import Value as CellValue
 from penstock_tracking.domain import JsonText, Run, Value
 from penstock_tracking.series.latest import LatestValue
 
-__all__ = ["METRICS", "RUN_SCHEMA", "latest_of_cell", "metric_cells", "record_cells"]
+__all__ = ["EXPERIMENT", "METRICS", "RUN_SCHEMA", "latest_of_cell", "metric_cells", "record_cells"]
 
 PARAMS: Final = "params"
 TAGS: Final = "tags"
 SUMMARY: Final = "summary"
 METRICS: Final = "metrics"
+
+EXPERIMENT: Final = Field(ATTRIBUTES, "experiment", ColumnType.VALUE)
 
 RUN_SCHEMA: Final = Schema(
     attributes={

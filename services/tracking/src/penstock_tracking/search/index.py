@@ -1,46 +1,23 @@
 """Answers searches over runs from columns in memory, and keeps these for the next start. Owns what is in memory."""
 
-import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from penstock_kit import paging
 from penstock_kit.clock import Clock
-from penstock_kit.paging import PageTokenInvalid
-from penstock_kit.search import (
-    ATTRIBUTES,
-    And,
-    ByteBoundedCache,
-    ColumnType,
-    Comparison,
-    Expression,
-    Field,
-    Membership,
-    Operator,
-    OrderTerm,
-    Position,
-    PositionInvalid,
-    Table,
-    fields_of,
-    find,
-    parse_filter,
-    parse_order,
-)
+from penstock_kit.search import ByteBoundedCache
 from penstock_kit.search.chunks import ROWS_PER_CHUNK, ChunkDamaged, ColumnKey, encode_chunk
 from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.metric_log import MetricLog
-from penstock_tracking.domain import LifecycleStage
-from penstock_tracking.search.fields import METRICS, RUN_SCHEMA, latest_of_cell
 from penstock_tracking.search.kept import KeptColumns, KeptColumnsLost, Manifest
-from penstock_tracking.search.project import EXPERIMENT, LatestSource, ProjectRuns
-from penstock_tracking.series.latest import LatestValue
+from penstock_tracking.search.project import LatestSource, ProjectRuns
+from penstock_tracking.search.queries import GroupPage, GroupQuery, Question, RunPage, RunQuery
 from penstock_tracking.store import RUNS
 from penstock_tracking.threads import in_thread
 
-__all__ = ["INDEX_BYTES_MAX", "KEEP_AFTER_CHANGES", "LatestSource", "RunIndex", "RunPage", "RunQuery"]
+__all__ = ["INDEX_BYTES_MAX", "KEEP_AFTER_CHANGES", "RunIndex"]
 
 INDEX_BYTES_MAX: Final = 160_000_000  # of all projects in memory together; the one searched last may be larger
 PROJECT_BYTES_MAX: Final = 100_000_000  # of one project: beyond, columns that are kept and not used are unloaded
@@ -48,56 +25,9 @@ KEEP_AFTER_CHANGES: Final = 500  # fewer are taken over in a moment by whoever r
 PAGES_PER_STEP_MAX: Final = 16  # of changes, taken over before what is in memory is kept
 DEAD_ROWS_MAX: Final = 1_000  # beyond as many as live ones; then the project is read anew
 
-_LIFECYCLE = Field(ATTRIBUTES, "lifecycle_stage", ColumnType.VALUE)
-_DEFAULT_ORDER = (OrderTerm(Field(ATTRIBUTES, "start_time", ColumnType.TIME), descending=True),)
-
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class RunQuery:
-    """What is searched for.
-
-    Attributes:
-        project: The project's id.
-        filter: Which runs; empty means all.
-        order_by: The order; empty means `start_time desc`. Ties go by run id.
-        experiment_ids: Only runs of these; empty means of all.
-        show_deleted: Whether runs in the bin are found too.
-        page_size: At most this many, at least 1.
-        page_token: From the page before, of an otherwise equal query; empty for the first page.
-        metric_keys: The metrics whose latest values are wanted of the runs found.
-    """
-
-    project: str
-    filter: str = ""
-    order_by: str = ""
-    experiment_ids: tuple[str, ...] = ()
-    show_deleted: bool = False
-    page_size: int = 100
-    page_token: str = ""
-    metric_keys: tuple[str, ...] = ()
-
-    def fingerprint(self) -> str:
-        """Text that is equal for the queries among which a page token is good."""
-        return json.dumps(
-            ["runs", self.project, self.filter, self.order_by, sorted(self.experiment_ids), self.show_deleted]
-        )
-
-    def expression(self) -> Expression | None:
-        """The condition for a run to be found, None if every run is. Raises `FilterInvalid`."""
-        clauses: list[Expression] = []
-        if self.filter.strip():
-            clauses.append(parse_filter(self.filter, RUN_SCHEMA))
-        if self.experiment_ids:
-            clauses.append(Membership(EXPERIMENT, self.experiment_ids))
-        if not self.show_deleted:
-            clauses.append(Comparison(_LIFECYCLE, Operator.EQ, LifecycleStage.ACTIVE.name))
-        if len(clauses) > 1:
-            return And(tuple(clauses))
-        return clauses[0] if clauses else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +38,6 @@ class _Step:
     manifest: Manifest
     changed: set[int]
     more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RunPage:
-    """A page of the answer.
-
-    Attributes:
-        run_ids: In order.
-        total: How many match, on all pages.
-        next_page_token: Empty on the last page.
-        latest: By run id, the latest values that were wanted, in order of their keys.
-    """
-
-    run_ids: Sequence[str]
-    total: int
-    next_page_token: str
-    latest: Mapping[str, Sequence[tuple[str, LatestValue]]]
 
 
 class RunIndex:
@@ -164,26 +77,20 @@ class RunIndex:
             OrderInvalid: The order cannot be understood.
             PageTokenInvalid: The token is not of this query.
         """
-        expression = query.expression()
-        order = parse_order(query.order_by, RUN_SCHEMA) if query.order_by.strip() else _DEFAULT_ORDER
-        after = _position(query, order)
-        metrics = [Field(METRICS, key, ColumnType.METRIC, "last") for key in sorted(set(query.metric_keys))]
-        fields = {term.field for term in order}.union(metrics, fields_of(expression) if expression else ())
+        return await self._ask(query.project, query.read())
 
-        def answer(table: Table) -> RunPage:
-            found = find(table, expression, order, limit=query.page_size, after=after)
-            token = paging.seal(query.fingerprint(), found.next.state()) if found.next else ""
-            return RunPage(found.ids, found.total, token, _latest_of(table, found.ids, metrics))
+    async def group(self, query: GroupQuery) -> GroupPage:
+        """Returns a page of the groups of the runs that match. It sees every write acknowledged before the call.
 
-        return await self._ask(query.project, fields, answer)
+        Raises what `search` raises, and `GroupByInvalid`, `AggregateInvalid`.
+        """
+        return await self._ask(query.project, query.read())
 
-    async def _ask(self, project: str, fields: Iterable[Field], answer: Callable[[Table], T]) -> T:
-        """Returns what a function makes of the runs of a project, brought up to date, with the columns of some fields."""
-
+    async def _ask(self, project: str, question: Question[T]) -> T:
         async def work(runs: ProjectRuns) -> T:
             await runs.catch_up(self._documents, self._metric_log, self._latest, self._kept)
-            await runs.load(self._kept, fields)
-            return await in_thread(answer, runs.table)
+            await runs.load(self._kept, question.fields)
+            return await in_thread(question.answer, runs.table)
 
         return await self._with_runs(project, work)
 
@@ -314,26 +221,3 @@ class RunIndex:
             runs.keeping = False
             runs.trim(PROJECT_BYTES_MAX)
         return True
-
-
-def _latest_of(
-    table: Table, run_ids: Sequence[str], metrics: Sequence[Field]
-) -> dict[str, list[tuple[str, LatestValue]]]:
-    rows = table.rows_of(run_ids)
-    found: dict[str, list[tuple[str, LatestValue]]] = {run_id: [] for run_id in run_ids}
-    for metric in metrics:
-        column = table.column(metric)
-        if column is not None:
-            for run_id, cell in zip(run_ids, column.values(rows), strict=True):
-                if cell is not None:
-                    found[run_id].append((metric.key, latest_of_cell(cell)))
-    return found
-
-
-def _position(query: RunQuery, order: Sequence[OrderTerm]) -> Position | None:
-    if not query.page_token:
-        return None
-    try:
-        return Position.from_state(paging.open(query.page_token, query.fingerprint()), len(order))
-    except PositionInvalid:
-        raise PageTokenInvalid("The page token is not one that this server gave out.") from None

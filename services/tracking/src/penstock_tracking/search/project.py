@@ -11,24 +11,22 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from penstock_kit.search import ATTRIBUTES, ColumnType, Field, Operator, Table
+from penstock_kit.search import ATTRIBUTES, Field, Operator, Table
 from penstock_kit.search.chunks import Chunk, ChunkRows, ColumnKey, load_rows
 from penstock_kit.search.value_columns import ValueColumn
 from penstock_kit.stores.documents import Change, DocumentStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.errors import RunNotFound
-from penstock_tracking.search.fields import METRICS, RUN_SCHEMA, metric_cells, record_cells
+from penstock_tracking.search.fields import EXPERIMENT, METRICS, RUN_SCHEMA, metric_cells, record_cells
 from penstock_tracking.search.kept import KeptColumns, Manifest
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.store import EXPERIMENTS, RUNS, run_from_document
 from penstock_tracking.threads import in_thread
 
-__all__ = ["EXPERIMENT", "LatestSource", "ProjectRuns"]
+__all__ = ["LatestSource", "ProjectRuns"]
 
 LATEST_AT_ONCE: Final = 32  # runs whose latest values are read at the same time
 LOG_KEY_BYTES: Final = 16
-
-EXPERIMENT: Final = Field(ATTRIBUTES, "experiment", ColumnType.VALUE)
 
 
 class LatestSource(Protocol):

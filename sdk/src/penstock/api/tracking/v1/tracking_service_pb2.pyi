@@ -169,6 +169,56 @@ class SearchRunsResponse(_message.Message):
     total_size: int
     def __init__(self, runs: _Optional[_Iterable[_Union[_run_pb2.Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
 
+class GroupRunsRequest(_message.Message):
+    __slots__ = ("parent", "filter", "group_by", "aggregates", "order_by", "page_size", "page_token", "experiments", "show_deleted")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATES_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
+    SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    filter: str
+    group_by: _containers.RepeatedScalarFieldContainer[str]
+    aggregates: _containers.RepeatedScalarFieldContainer[str]
+    order_by: str
+    page_size: int
+    page_token: str
+    experiments: _containers.RepeatedScalarFieldContainer[str]
+    show_deleted: bool
+    def __init__(self, parent: _Optional[str] = ..., filter: _Optional[str] = ..., group_by: _Optional[_Iterable[str]] = ..., aggregates: _Optional[_Iterable[str]] = ..., order_by: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., experiments: _Optional[_Iterable[str]] = ..., show_deleted: _Optional[bool] = ...) -> None: ...
+
+class GroupRunsResponse(_message.Message):
+    __slots__ = ("groups", "next_page_token", "total_size", "total_runs")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_RUNS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[RunGroup]
+    next_page_token: str
+    total_size: int
+    total_runs: int
+    def __init__(self, groups: _Optional[_Iterable[_Union[RunGroup, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., total_runs: _Optional[int] = ...) -> None: ...
+
+class RunGroup(_message.Message):
+    __slots__ = ("keys", "runs", "aggregates")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATES_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[_run_pb2.Value]
+    runs: int
+    aggregates: _containers.RepeatedCompositeFieldContainer[AggregateValue]
+    def __init__(self, keys: _Optional[_Iterable[_Union[_run_pb2.Value, _Mapping]]] = ..., runs: _Optional[int] = ..., aggregates: _Optional[_Iterable[_Union[AggregateValue, _Mapping]]] = ...) -> None: ...
+
+class AggregateValue(_message.Message):
+    __slots__ = ("value",)
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    def __init__(self, value: _Optional[float] = ...) -> None: ...
+
 class UpdateRunRequest(_message.Message):
     __slots__ = ("run", "update_mask")
     RUN_FIELD_NUMBER: _ClassVar[int]

@@ -83,6 +83,11 @@ class TrackingServiceStub:
                 request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchRunsRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchRunsResponse.FromString,
                 _registered_method=True)
+        self.GroupRuns = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/GroupRuns',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GroupRunsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GroupRunsResponse.FromString,
+                _registered_method=True)
         self.UpdateRun = channel.unary_unary(
                 '/penstock.api.tracking.v1.TrackingService/UpdateRun',
                 request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.UpdateRunRequest.SerializeToString,
@@ -219,6 +224,15 @@ class TrackingServiceServicer:
     def SearchRuns(self, request, context):
         """Searches the runs of a project. Sees every acknowledged write. Pages stay right while runs are added.
         Errors: INVALID_ARGUMENT (FILTER_INVALID, ORDER_INVALID; metadata `position`, `token`), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GroupRuns(self, request, context):
+        """Groups the runs of a project by what they share, and works out aggregates of each group. Sees every acknowledged write.
+        Pages stay right while runs are added. Errors: INVALID_ARGUMENT (FILTER_INVALID, GROUP_BY_INVALID, AGGREGATE_INVALID,
+        ORDER_INVALID; metadata `position`, `token`), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -373,6 +387,11 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.SearchRuns,
                     request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchRunsRequest.FromString,
                     response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchRunsResponse.SerializeToString,
+            ),
+            'GroupRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.GroupRuns,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GroupRunsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GroupRunsResponse.SerializeToString,
             ),
             'UpdateRun': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateRun,
@@ -686,6 +705,33 @@ class TrackingService:
             '/penstock.api.tracking.v1.TrackingService/SearchRuns',
             penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchRunsRequest.SerializeToString,
             penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GroupRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/GroupRuns',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GroupRunsRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GroupRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,
