@@ -1,7 +1,6 @@
 """One journey through everything that people use: a script trains, and what it logged is read back every way there is.
 
-It runs against `penstock up` and against four separate processes. The training happens once per shape; each test is a
-traveller of its own.
+The training happens once; each test is a traveller of its own.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from openapi_spec_validator import validate
-from support.platform import PENSTOCK, Platform, Processes, running_platform, running_processes
+from support.platform import PENSTOCK, Platform, running_platform
 from support.training import Training, bits, connection_of, end_senders, points_on_server
 
 from penstock import errors
@@ -97,7 +96,7 @@ class Journey:
         receipt: Of the training.
     """
 
-    platform: Platform | Processes
+    platform: Platform
     connection: Connection
     receipt: dict[str, Any]
 
@@ -153,11 +152,10 @@ def logged() -> dict[str, list[tuple[int, str]]]:
     return points
 
 
-@pytest.fixture(scope="module", params=["one", "processes"])
-def journey(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
-    folder = tmp_path_factory.mktemp(request.param)
-    start = running_platform if request.param == "one" else running_processes
-    with start(folder) as platform, end_senders(platform.home):
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
+    folder = tmp_path_factory.mktemp("journey")
+    with running_platform(folder) as platform, end_senders(platform.home):
         script = folder / "train.py"
         script.write_text(TRAINING)
         with Training(script, ROWS, VALIDATE_EVERY, SEED, env=platform.env, folder=folder) as training:

@@ -1,7 +1,8 @@
-"""The whole platform for tests, started as people start it, in both of its shapes.
+"""The whole platform for tests, started as people start it, and as a cluster does.
 
-`running_platform(tmp_path)` is `penstock up`; `running_processes(tmp_path)` is auth, tracking, gateway and dashboard as
-separate processes. Both store below `tmp_path`, listen on free ports, and are context managers:
+`running_platform(tmp_path)` is `penstock up`, with the options that pytest was given for all of them;
+`running_processes(tmp_path)` is auth, tracking, gateway and dashboard as processes that the test starts and ends one by one.
+Both store below `tmp_path`, listen on free ports, and are context managers:
 
     with running_platform(tmp_path) as platform:
         subprocess.run(["penstock", "status"], env=platform.env)
@@ -30,6 +31,9 @@ PENSTOCK = Path(sys.executable).with_name("penstock")
 """The command under test."""
 
 START_TIMEOUT_S = 60.0
+up_options: list[str] = []
+"""What every `penstock up` is started with: which shape and stores the end-to-end tests are run on."""
+
 STOP_TIMEOUT_S = 20.0
 
 T = TypeVar("T", "Platform", "Processes")
@@ -62,7 +66,7 @@ class Platform:
         """Starts it and returns when it is ready."""
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [str(PENSTOCK), "up", "--json", *self._ports, *self._options],
+                [str(PENSTOCK), "up", "--json", *self._ports, *up_options, *self._options],
                 env=self.env,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -12,6 +12,7 @@ from penstock_gateway.settings import ENVIRONMENT_PREFIX, Settings
 from penstock_kit import logs
 from penstock_kit.clock import SystemClock
 from penstock_kit.listening import CannotListen
+from penstock_kit.parent import end_with_parent
 from penstock_kit.settings import SettingsError, load
 from penstock_kit.traces import tracer_from_environment
 
@@ -32,6 +33,8 @@ def main() -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    if settings.exit_with_parent:
+        end_with_parent()
     listeners = bind(settings)
     tracer = tracer_from_environment(os.environ)
     gateway = build(settings, listeners, SystemClock(), tracer=tracer)

@@ -10,7 +10,7 @@ from penstock_gateway.settings import ENVIRONMENT_PREFIX, ListenSettings
 from penstock_kit.listening import CannotListen, ServerSettings, is_loopback, listen, transport_options
 from penstock_kit.settings import SettingsError
 
-__all__ = ["AddressInUse", "Listeners", "bind"]
+__all__ = ["AddressInUse", "Listeners", "bind", "check", "local_address"]
 
 
 class AddressInUse(CannotListen):
@@ -51,15 +51,16 @@ class Listeners:
     @property
     def local_http_url(self) -> str:
         """The HTTP address for clients on this machine."""
-        return f"{'https' if self.tls else 'http'}://{_local(self.http_address)}"
+        return f"{'https' if self.tls else 'http'}://{local_address(self.http_address)}"
 
     @property
     def local_grpc_address(self) -> str:
         """The gRPC address for clients on this machine."""
-        return _local(self.grpc_address)
+        return local_address(self.grpc_address)
 
 
-def _local(address: str) -> str:
+def local_address(address: str) -> str:
+    """Where clients on this machine reach what listens on an address."""
     host, _, port = address.rpartition(":")
     return f"127.0.0.1:{port}" if host in {"0.0.0.0", "[::]"} else address  # noqa: S104 - compared, not bound
 
@@ -73,8 +74,7 @@ def bind(settings: ListenSettings) -> Listeners:
         SettingsError: An address cannot be read, a TLS file cannot be read, or an address can be reached from other machines
             and there is neither TLS nor the waiver.
     """
-    for address in (settings.http_address, settings.grpc_address):
-        _check_reach(settings, address)
+    _check_reach(settings)
     http_socket = _socket("http_address", settings.http_address)
     try:
         # gRPC does not tell a taken port from other failures, so the port is tried first.
@@ -100,14 +100,23 @@ def bind(settings: ListenSettings) -> Listeners:
     )
 
 
-def _check_reach(settings: ListenSettings, address: str) -> None:
-    encrypted = settings.tls_certificate_file is not None
-    if not (encrypted or settings.insecure_off_loopback or is_loopback(address)):
-        raise SettingsError(
-            f"{address} can be reached from other machines, and tokens would travel in the clear: set "
-            f"{_variable('tls_certificate_file')} and {_variable('tls_key_file')}, listen on 127.0.0.1, or set "
-            f"{_variable('insecure_off_loopback')}=true if something in front of this server speaks TLS."
-        )
+def check(settings: ListenSettings) -> None:
+    """Raises what `bind` would raise of the addresses, and keeps nothing: for who has another process bind them."""
+    _check_reach(settings)
+    _socket("http_address", settings.http_address).close()
+    _socket("grpc_address", settings.grpc_address).close()
+
+
+def _check_reach(settings: ListenSettings) -> None:
+    if settings.tls_certificate_file is not None or settings.insecure_off_loopback:
+        return
+    for address in (settings.http_address, settings.grpc_address):
+        if not is_loopback(address):
+            raise SettingsError(
+                f"{address} can be reached from other machines, and tokens would travel in the clear: set "
+                f"{_variable('tls_certificate_file')} and {_variable('tls_key_file')}, listen on 127.0.0.1, or set "
+                f"{_variable('insecure_off_loopback')}=true if something in front of this server speaks TLS."
+            )
 
 
 def _socket(setting: str, address: str) -> socket.socket:

@@ -41,6 +41,7 @@ class Settings(ListenSettings):
         public_grpc_address: The gRPC address to tell clients, `host:port`, when it is not the one listened on.
         metrics_token: Bearer token with which `/metrics` may be read from another machine. Empty: from this one only.
         drain_s: How long calls in progress may go on after a stop, in seconds.
+        exit_with_parent: End when standard input ends: a launcher that dies takes the gateway along.
     """
 
     auth_address: str
@@ -50,3 +51,4 @@ class Settings(ListenSettings):
     public_grpc_address: str = ""
     metrics_token: str = ""
     drain_s: float = 5.0
+    exit_with_parent: bool = False

@@ -16,6 +16,9 @@ from penstock_local.demo import demo
 
 if TYPE_CHECKING:
     from penstock_local.datadir import DataDirectory
+    from penstock_local.front import Addresses
+    from penstock_local.platform import Platform
+    from penstock_local.processes import ProcessPlatform
 
 __all__ = ["app"]
 
@@ -34,6 +37,9 @@ def up(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="The HTTP port; 0 takes a free one.")] = 7070,
     grpc_port: Annotated[int, typer.Option(min=0, max=65_535, help="The gRPC port; 0 takes a free one.")] = 7071,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Run each service in a process of its own, instead of all in one.")
+    ] = False,
     with_demo: Annotated[bool, typer.Option("--demo", help="Train the demo once it is ready.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,11 +47,14 @@ def up(
 
     With --json one line of JSON says when it is ready: `http`, `grpc`, `setup_link`.
     """
+    # Here, because `penstock --help` needs none of it.
     from penstock_local.datadir import DataDirectory
+    from penstock_local.front import Addresses
 
     with DataDirectory((data_dir or default_data_dir()).expanduser().absolute()) as data:
         _log_to(data.logs / "platform.log")
-        asyncio.run(_run(data, host, http_port, grpc_port, with_demo=with_demo, as_json=as_json))
+        addresses = Addresses(host, http_port, grpc_port)
+        asyncio.run(_run(data, _platform(data, addresses, processes), with_demo=with_demo, as_json=as_json))
 
 
 @app.command("open")
@@ -70,15 +79,21 @@ def open_(
             typer.echo(f"No browser could be opened. Open this link in one:\n{link}")
 
 
-async def _run(
-    data: "DataDirectory", host: str, http_port: int, grpc_port: int, *, with_demo: bool, as_json: bool
-) -> None:
-    # Here, because `penstock --help` needs none of it.
-    from penstock_local.platform import Addresses, Platform
+def _platform(data: "DataDirectory", addresses: "Addresses", processes: bool) -> "Platform | ProcessPlatform":
+    if processes:
+        from penstock_local.processes import ProcessPlatform
 
+        return ProcessPlatform(data, addresses)
+    from penstock_local.platform import Platform
+
+    return Platform(data, addresses)
+
+
+async def _run(
+    data: "DataDirectory", platform: "Platform | ProcessPlatform", *, with_demo: bool, as_json: bool
+) -> None:
     stopping = asyncio.Event()
     _on_signals(stopping)
-    platform = Platform(data, Addresses(host, http_port, grpc_port))
     has_dashboard = await platform.start()
     try:
         token = await platform.owner_credential()

@@ -2,15 +2,23 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+import psutil
 
 from penstock.errors import PenstockError
 
 __all__ = ["DataDirectory", "DataDirectoryInUse", "DataDirectoryUnusable"]
 
 LOCK_FILE = "up.lock"
+
+ORPHANS_END_S_MAX = 20.0
+"""How long the processes of a launcher that was killed may take to end. They hold the lock as long as they live."""
+
+LOCK_POLL_S = 0.05
 
 
 class DataDirectoryInUse(PenstockError):
@@ -26,7 +34,8 @@ class DataDirectoryUnusable(PenstockError):
 
 
 class DataDirectory:
-    """A locked data directory, as a context manager. The lock ends with the process, however that ends.
+    """A locked data directory, as a context manager. The lock ends with the process, and those it gave it to, however that
+    happens.
 
     Args:
         path: The directory; made with its parents if it is missing.
@@ -51,8 +60,27 @@ class DataDirectory:
         """The logs."""
         return self.path / "logs"
 
+    @property
+    def service_credential_file(self) -> Path:
+        """The secret by which the services know each other."""
+        return self.auth / "platform.credential"
+
+    @property
+    def owner_credential_file(self) -> Path:
+        """The token of the local owner."""
+        return self.auth / "owner.credential"
+
+    @property
+    def lock(self) -> int:
+        """The open file that is the lock: a child process that inherits it holds the lock too. POSIX alone."""
+        assert self._lock is not None, "not locked"
+        return self._lock.fileno()
+
     def __enter__(self) -> Self:
-        """Makes and locks it. Raises `DataDirectoryInUse`, `DataDirectoryUnusable`."""
+        """Makes and locks it. Raises `DataDirectoryInUse`, `DataDirectoryUnusable`.
+
+        Waits for what a launcher that was killed left behind, which ends by itself.
+        """
         try:
             for path in (self.path, self.auth, self.tracking, self.logs):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,8 +91,12 @@ class DataDirectory:
             raise DataDirectoryUnusable(
                 f"Cannot write in the data directory {self.path}: {error.strerror}. Choose another with --data-dir."
             ) from error
-        if not _try_lock(lock):
+        give_up_s = time.monotonic() + ORPHANS_END_S_MAX
+        while not _try_lock(lock):
             holder = (self.path / LOCK_FILE).read_text("ascii").strip()
+            if not _is_alive(holder) and time.monotonic() < give_up_s:
+                time.sleep(LOCK_POLL_S)
+                continue
             lock.close()
             raise DataDirectoryInUse(
                 f"Another `penstock up` (process {holder or 'unknown'}) works on {self.path}. Stop it, or choose another "
@@ -82,6 +114,11 @@ class DataDirectory:
     ) -> None:
         assert self._lock is not None
         self._lock.close()
+
+
+def _is_alive(holder: str) -> bool:
+    # Without a number it is just being written.
+    return not holder.isdecimal() or psutil.pid_exists(int(holder))
 
 
 def _try_lock(lock: IO[str]) -> bool:

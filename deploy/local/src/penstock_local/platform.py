@@ -1,4 +1,4 @@
-"""The whole platform on this machine: the services and the gateway on one event loop, the dashboard in a process beside it.
+"""The whole platform in one process: the services and the gateway on one event loop, the dashboard in a process beside it.
 
 The services talk gRPC over loopback here as everywhere. Each keeps its embedded stores in a directory of its own. This is
 one of the two places that choose adapters; the other is each service's `__main__`.
@@ -6,28 +6,28 @@ one of the two places that choose adapters; the other is each service's `__main_
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from penstock.errors import InvalidInput, PenstockError
-from penstock_gateway.listeners import AddressInUse, Listeners, bind
+from penstock.errors import PenstockError
+from penstock_gateway.listeners import Listeners, bind
 from penstock_gateway.settings import ENVIRONMENT_PREFIX, ListenSettings
-from penstock_kit.listening import CannotListen, ServerSettings, is_loopback
+from penstock_kit.listening import CannotListen, ServerSettings
 from penstock_kit.settings import SettingsError, load
-from penstock_local.dashboard_process import DashboardProcess
+from penstock_local.dashboard import dashboard_process
 from penstock_local.datadir import DataDirectory
+from penstock_local.front import Addresses, explained
 
 if TYPE_CHECKING:
     from penstock_auth.app import AuthApplication
     from penstock_gateway.app import Gateway
     from penstock_kit.clock import Clock
     from penstock_kit.traces import Tracer
+    from penstock_local.child_process import ChildProcess
 
-__all__ = ["Addresses", "CannotStart", "Platform", "PortTaken"]
+__all__ = ["READY_TIMEOUT_S", "SERVICE_DRAIN_S", "CannotStart", "Platform"]
 
 SERVICE_DRAIN_S = 2.0
 """How long calls may go on in each service after the order to stop."""
@@ -36,31 +36,10 @@ READY_TIMEOUT_S = 30.0
 READY_POLL_S = 0.02
 
 
-class PortTaken(PenstockError):
-    """Something else listens on the port."""
-
-    default_reason = "PORT_TAKEN"
-
-
 class CannotStart(PenstockError):
     """A part of the platform cannot start. The message says which and why."""
 
     default_reason = "CANNOT_START"
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where the platform shall listen.
-
-    Attributes:
-        host: The address of both ports.
-        http_port: The HTTP port; 0 takes a free one.
-        grpc_port: The gRPC port; 0 takes a free one.
-    """
-
-    host: str = "127.0.0.1"
-    http_port: int = 7070
-    grpc_port: int = 7071
 
 
 class Platform:
@@ -79,7 +58,7 @@ class Platform:
         self._listeners: Listeners | None = None
         self._auth: AuthApplication | None = None
         self._gateway: Gateway | None = None
-        self._dashboard: DashboardProcess | None = None
+        self._dashboard: ChildProcess | None = None
         self._dashboard_url = ""
         self._environment: dict[str, str] = {}
         self._tracer: Tracer | None = None
@@ -107,9 +86,11 @@ class Platform:
             InvalidInput: The address cannot be used, for one because it is not loopback and there is no certificate.
         """
         try:
-            self._listeners = listeners = self._bind()
+            self._environment = self._addresses.environment()
+            with explained():
+                self._listeners = listeners = bind(load(ListenSettings, ENVIRONMENT_PREFIX, self._environment))
             # The dashboard takes the longest, so it starts first and in parallel with everything below.
-            self._dashboard = DashboardProcess(
+            self._dashboard = dashboard_process(
                 gateway_http=listeners.local_http_url,
                 gateway_grpc=listeners.local_grpc_address,
                 log_file=self._data.logs / "dashboard.log",
@@ -144,25 +125,6 @@ class Platform:
         if dashboard is not None:
             await dashboard
 
-    def _bind(self) -> Listeners:
-        host = f"[{self._addresses.host}]" if ":" in self._addresses.host else self._addresses.host
-        self._environment = {
-            **os.environ,
-            f"{ENVIRONMENT_PREFIX}_HTTP_ADDRESS": f"{host}:{self._addresses.http_port}",
-            f"{ENVIRONMENT_PREFIX}_GRPC_ADDRESS": f"{host}:{self._addresses.grpc_port}",
-        }
-        try:
-            return bind(load(ListenSettings, ENVIRONMENT_PREFIX, self._environment))
-        except AddressInUse as error:
-            option = "--http-port" if error.setting == "http_address" else "--grpc-port"
-            raise PortTaken(
-                f"{error.address} is in use by another program. Stop it, or choose another port with {option} (0 takes a "
-                "free one).",
-                metadata={"address": error.address},
-            ) from error
-        except (CannotListen, SettingsError) as error:
-            raise InvalidInput(str(error)) from error
-
     async def _start_services(self, listeners: Listeners) -> None:
         # Not before the dashboard is on its way: these take most of a second.
         from penstock_auth.errors import StartError
@@ -189,8 +151,8 @@ class Platform:
 
         settings = AuthSettings(
             data_dir=self._data.auth,
-            service_credential_file=self._service_credential_file,
-            owner_credential_file=self._data.auth / "owner.credential",
+            service_credential_file=self._data.service_credential_file,
+            owner_credential_file=self._data.owner_credential_file,
         )
         self._auth = build(settings, await open_stores(settings), clock)
         await self._auth.bootstrap()
@@ -214,7 +176,7 @@ class Platform:
         settings = TrackingSettings(
             data_dir=self._data.tracking,
             auth_address=auth_address,
-            service_credential_file=self._service_credential_file,
+            service_credential_file=self._data.service_credential_file,
         )
         application = build(settings, await open_stores(settings, clock), clock)
         guard = RemoteGuard(auth_address, settings.service_credential_file, clock)
@@ -238,9 +200,6 @@ class Platform:
             f"{ENVIRONMENT_PREFIX}_DASHBOARD_URL": self._dashboard_url,
         }
         settings = replace(load(Settings, ENVIRONMENT_PREFIX, environment), drain_s=SERVICE_DRAIN_S)
-        if not is_loopback(listeners.http_address):
-            # Other machines know this one by its name.
-            settings = replace(settings, public_hosts=f"{settings.public_hosts},{socket.gethostname()}")
         gateway = build(settings, listeners, clock, tracer=self._tracer)
         self._stops.append(gateway.stop)
         await gateway.start()
@@ -261,7 +220,3 @@ class Platform:
         self._dashboard_url = url
         if self._gateway is not None:
             self._gateway.show_dashboard(url)
-
-    @property
-    def _service_credential_file(self) -> Path:
-        return self._data.auth / "platform.credential"

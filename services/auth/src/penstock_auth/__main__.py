@@ -12,6 +12,7 @@ from penstock_kit import logs
 from penstock_kit.application import serve
 from penstock_kit.clock import SystemClock
 from penstock_kit.listening import CannotListen, ServerSettings
+from penstock_kit.parent import end_with_parent
 from penstock_kit.settings import SettingsError, load
 from penstock_kit.stores.errors import StoreError
 
@@ -23,6 +24,8 @@ _PREFIX = "PENSTOCK_AUTH"
 async def _run(environ: Mapping[str, str]) -> None:
     settings = load(AuthSettings, _PREFIX, environ)
     server_settings = load(ServerSettings, _PREFIX, environ)
+    if server_settings.exit_with_parent:
+        end_with_parent()
     stores = await open_stores(settings)
     try:
         auth = build(settings, stores, SystemClock())

@@ -30,6 +30,7 @@ class ServerSettings:
         insecure_off_loopback: Waives TLS on an address that other machines reach. Tokens then travel in the clear.
         metrics_address: `host:port` of an HTTP listener with `/metrics`; empty means that there is none.
         drain_s: How long calls may go on after the order to stop.
+        exit_with_parent: End when standard input ends: a launcher that dies takes the process along.
         unary_deadline_s: The deadline of a unary call that came without one.
         stream_recheck_s: How often the caller of a stream is checked anew.
         unary_calls_max: Unary calls in flight.
@@ -48,6 +49,7 @@ class ServerSettings:
     insecure_off_loopback: bool = False
     metrics_address: str = ""
     drain_s: float = 10.0
+    exit_with_parent: bool = False
     unary_deadline_s: float = 60.0
     stream_recheck_s: float = 5.0
     unary_calls_max: int = 512

@@ -9,6 +9,7 @@ from penstock_kit import logs
 from penstock_kit.application import serve
 from penstock_kit.clock import SystemClock
 from penstock_kit.listening import CannotListen, ServerSettings
+from penstock_kit.parent import end_with_parent
 from penstock_kit.settings import SettingsError, load
 from penstock_kit.stores.embedded.sqlite import StoreFileError
 from penstock_kit.stores.errors import StoreError
@@ -24,6 +25,8 @@ _PREFIX = "PENSTOCK_TRACKING"
 async def _run(environ: Mapping[str, str]) -> None:
     settings = load(TrackingSettings, _PREFIX, environ)
     server_settings = load(ServerSettings, _PREFIX, environ)
+    if server_settings.exit_with_parent:
+        end_with_parent()
     clock = SystemClock()
     stores = await open_stores(settings, clock)
     guard = RemoteGuard(settings.auth_address, settings.service_credential_file, clock)

@@ -9,7 +9,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 from typing_extensions import override
 
-from penstock_local.servers.process import HOST, ServerProcess
+from penstock_local.ports import HOST
+from penstock_local.servers.process import ServerProcess
 from penstock_local.servers.programs import Wheel, on_path
 
 __all__ = ["MongoServer"]

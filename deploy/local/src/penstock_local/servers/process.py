@@ -1,9 +1,7 @@
 """Owns a server as a child process: its ports, its start until it answers, signals, its certain end."""
 
 import contextlib
-import random
 import signal
-import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -13,17 +11,10 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from penstock.errors import PenstockError
+from penstock_local.ports import free_ports
 
-__all__ = ["HOST", "ServerFailed", "ServerProcess"]
+__all__ = ["ServerFailed", "ServerProcess"]
 
-HOST = "127.0.0.1"
-
-PORT_MIN = 20_000
-PORT_MAX = 32_000
-"""Below the ports that systems give to outgoing connections (Linux: from 32,768). Where those overlap, a client that keeps
-asking for a server that was killed can be connected to itself, and the server does not get its port back."""
-
-PORT_DRAWS_MAX = 1_000
 START_ATTEMPTS_MAX = 3  # another process may take a port between our look and the server's
 START_S = 90.0  # until it answers: two busy cores, or a recovery after a kill
 POLL_S = 0.03
@@ -110,7 +101,7 @@ class ServerProcess(ABC):
         first = not self._ports
         for attempt in range(1, START_ATTEMPTS_MAX + 1):
             if first:
-                self._ports = _free_ports(self.ports_count)
+                self._ports = free_ports(self.ports_count)
             try:
                 self._spawn(program)
                 self._wait_until_it_answers()
@@ -216,21 +207,3 @@ class ServerProcess(ABC):
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def _free_ports(count: int) -> list[int]:
-    """Returns ports of loopback that nobody listens at now."""
-    found: list[int] = []
-    for _ in range(PORT_DRAWS_MAX):
-        port = random.randint(PORT_MIN, PORT_MAX)  # noqa: S311 - no secret
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind((HOST, port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise ServerFailed(f"There are no {count} free ports between {PORT_MIN} and {PORT_MAX}.")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from penstock_local.servers.process import HOST, ServerProcess
+from penstock_local.ports import HOST
+from penstock_local.servers.process import ServerProcess
 from penstock_local.servers.programs import DebianPackage, on_path
 
 __all__ = ["RedisServer"]

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from penstock_local.servers.process import HOST, ServerProcess
+from penstock_local.ports import HOST
+from penstock_local.servers.process import ServerProcess
 from penstock_local.servers.programs import GoModule, Wheel, on_path
 
 __all__ = ["MinioServer", "S3Server", "SeaweedServer"]
