@@ -11,7 +11,12 @@ __all__ = ["dashboard_process"]
 
 
 def dashboard_process(
-    *, gateway_http: str, gateway_grpc: str, log_file: Path, port: int = 0, moved: Callable[[str], None] = lambda _: None
+    *,
+    gateway_http: str,
+    gateway_grpc: str,
+    log_file: Path,
+    port: int = 0,
+    moved: Callable[[str], None] = lambda _: None,
 ) -> ChildProcess:
     """Returns the dashboard, not started.
 

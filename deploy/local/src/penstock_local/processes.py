@@ -136,7 +136,9 @@ class ProcessPlatform:
         if dashboard is not None:
             await dashboard
 
-    def _service(self, name: str, service: str, environ: Mapping[str, str], settings: Mapping[str, str]) -> ChildProcess:
+    def _service(
+        self, name: str, service: str, environ: Mapping[str, str], settings: Mapping[str, str]
+    ) -> ChildProcess:
         """Returns a service that is not started. As in one process, the environment sets nothing of auth and tracking."""
         prefix = f"PENSTOCK_{service.upper()}"
         common = {"DRAIN_S": str(SERVICE_DRAIN_S), "EXIT_WITH_PARENT": "1"}
@@ -201,9 +203,7 @@ def _answers(url: str) -> bool:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     # No proxy of the environment: it is for the internet.
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with opener.open(url, timeout=PROBE_TIMEOUT_S):
             return True
