@@ -10,6 +10,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -143,7 +144,7 @@ class ProcessPlatform:
         prefix = f"PENSTOCK_{service.upper()}"
         common = {"DRAIN_S": str(SERVICE_DRAIN_S), "EXIT_WITH_PARENT": "1"}
         environment = {key: value for key, value in environ.items() if not key.startswith(_SERVICES)}
-        environment |= {f"{prefix}_{key}": value for key, value in (common | settings).items()}
+        environment |= {f"{prefix}_{key}": value for key, value in {**common, **settings}.items()}
         inherited = () if os.name == "nt" else (self._data.lock,)
         return ChildProcess(
             name, f"penstock_{service}", environment, self._data.logs / f"{name}.log", inherited=inherited
@@ -189,9 +190,8 @@ class ProcessPlatform:
 async def _serves(address: str) -> bool:
     async with grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=PROBE_TIMEOUT_S
-            )
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=PROBE_TIMEOUT_S)
         except grpc.aio.AioRpcError:
             return False
     return answer.status == health_pb2.HealthCheckResponse.SERVING
