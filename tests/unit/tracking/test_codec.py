@@ -1,5 +1,7 @@
 """The rules of a batch, at their limits, and the private twin of the messages."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from penstock_tracking.ingest.codec import (
     CONTENT_BYTES_MAX,
     KEYS_PER_BLOCK_MAX,
     POINTS_PER_BATCH_MAX,
+    CheckedKeyIds,
     StreamRequest,
     checked_content,
     decode_blocks,
@@ -126,6 +129,28 @@ def test_a_split_packed_field_is_read_whole() -> None:
     data = message + b"\x12" + bytes([len(block)]) + block
     [decoded] = decode_blocks(checked_content(data, 0, set()).message)
     assert decoded.values.tolist() == [[1.0], [2.0]]
+
+
+def test_key_ids_that_were_right_once_are_known_and_those_of_a_refused_batch_are_not() -> None:
+    seen = CheckedKeyIds()
+
+    def said(key_ids: Sequence[int], known: int) -> str:
+        message = content(keys=0, key_ids=key_ids, values=[0.0] * 2 * len(key_ids))
+        try:
+            checked_content(message.SerializeToString(), known, set(), seen)
+        except BatchInvalid as error:
+            return error.message
+        return ""
+
+    assert said([0, 1], 2) == ""
+    assert said([0, 1], 2) == ""
+    assert "no batch has defined" in said([0, 2], 2)
+    assert "twice" in said([1, 1], 2)
+    assert seen.problem((5, 6), 5, 7) is None  # a batch that defines them, and is refused for something else
+    assert "no batch has defined" in said([5, 6], 5)
+    for first in range(200):
+        assert said([first, first + 1], 1_000) == ""
+    assert said([0, 1], 1_000) == ""
 
 
 def test_rubbish_is_refused() -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "KEYS_PER_BLOCK_MAX",
     "KEYS_PER_WRITER_MAX",
     "POINTS_PER_BATCH_MAX",
+    "CheckedKeyIds",
     "DecodedBlock",
     "StreamRequest",
     "checked_content",
@@ -36,6 +37,7 @@ CONTENT_BYTES_MAX = 4_000_000  # with the envelope below gRPC's usual 4 MiB
 POINTS_PER_BATCH_MAX = 1_000_000
 KEYS_PER_BLOCK_MAX = 10_000
 KEYS_PER_WRITER_MAX = 1_000_000
+_KEY_IDS_SEEN_MAX = 64  # of a writer: most have one to three
 _PACKAGE = "penstock.tracking.wire"
 
 Int64s = npt.NDArray[np.int64]
@@ -130,13 +132,46 @@ class CheckedContent:
     new_keys: tuple[str, ...]
 
 
-def checked_content(content: bytes, keys_known: int, key_names: set[str]) -> CheckedContent:
+class CheckedKeyIds:
+    """Key ids of blocks that one writer sent before: it sends the same again and again, and they are looked at once."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, ...]] = set()
+
+    def problem(self, key_ids: tuple[int, ...], keys_known: int, keys_total: int) -> str | None:
+        """What is wrong with the ids of a block, of which there is one at least.
+
+        Args:
+            key_ids: The ids.
+            keys_known: How many keys the writer had defined before this batch.
+            keys_total: How many it has with those that this batch defines.
+        """
+        if key_ids in self._seen:
+            return None
+        columns = len(key_ids)
+        if columns > KEYS_PER_BLOCK_MAX:
+            return f"has {columns:,} keys, at most {KEYS_PER_BLOCK_MAX:,} are allowed"
+        if (highest := max(key_ids)) >= keys_total:
+            return f"uses the key number {highest}, which no batch has defined"
+        if len(set(key_ids)) != columns:
+            return "names a key twice"
+        if highest < keys_known:  # else they are right in this batch only, which may be refused
+            if len(self._seen) >= _KEY_IDS_SEEN_MAX:
+                self._seen.clear()
+            self._seen.add(key_ids)
+        return None
+
+
+def checked_content(
+    content: bytes, keys_known: int, key_names: set[str], key_ids_seen: CheckedKeyIds | None = None
+) -> CheckedContent:
     """Checks content against the rules of `MetricBatchContent`. Raises `BatchInvalid` with the broken rule.
 
     Args:
         content: The serialised content.
         keys_known: How many keys the writer defined before.
         key_names: Those keys.
+        key_ids_seen: Those of the writer's earlier batches, added to here; None where there are none.
     """
     if len(content) > CONTENT_BYTES_MAX:
         raise BatchInvalid(
@@ -146,7 +181,8 @@ def checked_content(content: bytes, keys_known: int, key_names: set[str]) -> Che
     message = parse_content(content)
     new_keys = _checked_keys(message.new_keys, keys_known, key_names)
     keys_total = keys_known + len(new_keys)
-    problem, points = _blocks_problem(message.blocks, keys_total)
+    key_ids_seen = key_ids_seen or CheckedKeyIds()
+    problem, points = _blocks_problem(message.blocks, keys_known, keys_total, key_ids_seen)
     if problem is not None:
         # Protobuf allows an encoder to split a packed field, or not to pack it; the twin then sees a part. Read it the
         # public way, write it anew in one piece, and judge that.
@@ -155,7 +191,7 @@ def checked_content(content: bytes, keys_known: int, key_names: set[str]) -> Che
         except DecodeError:
             raise BatchInvalid("The content of the batch is not a MetricBatchContent.") from None
         message = parse_content(content)
-        problem, points = _blocks_problem(message.blocks, keys_total)
+        problem, points = _blocks_problem(message.blocks, keys_known, keys_total, key_ids_seen)
     if problem is not None:
         raise BatchInvalid(problem)
     if points > POINTS_PER_BATCH_MAX:
@@ -187,25 +223,24 @@ def _checked_keys(new_keys: Sequence[Any], keys_known: int, key_names: set[str])
     return tuple(definition.key for definition in new_keys)
 
 
-def _blocks_problem(blocks: Sequence[Any], keys_total: int) -> tuple[str | None, int]:
+def _blocks_problem(
+    blocks: Sequence[Any], keys_known: int, keys_total: int, key_ids_seen: CheckedKeyIds
+) -> tuple[str | None, int]:
     points = 0
     for index, block in enumerate(blocks):
-        columns = len(block.key_ids)
+        key_ids = tuple(block.key_ids)
+        columns = len(key_ids)
         steps_bytes = len(block.steps)
         rows = steps_bytes // 8
         if columns == 0 or rows == 0:
             return f"Block {index} has no keys or no rows.", 0
-        if columns > KEYS_PER_BLOCK_MAX:
-            return f"Block {index} has {columns:,} keys, at most {KEYS_PER_BLOCK_MAX:,} are allowed.", 0
         if steps_bytes % 8 or len(block.times_unix_us) != steps_bytes:
             return f"Block {index} has {rows:,} steps and {len(block.times_unix_us) // 8:,} times.", 0
         if len(block.values) != steps_bytes * columns:
             wanted = f"{len(block.values) // 8:,} values instead of {rows * columns:,}"
             return f"Block {index} has {rows:,} steps, {columns:,} keys and {wanted}.", 0
-        if max(block.key_ids) >= keys_total:
-            return f"Block {index} uses the key number {max(block.key_ids)}, which no batch has defined.", 0
-        if len(set(block.key_ids)) != columns:
-            return f"Block {index} names a key twice.", 0
+        if problem := key_ids_seen.problem(key_ids, keys_known, keys_total):
+            return f"Block {index} {problem}.", 0
         points += rows * columns
     return None, points
 

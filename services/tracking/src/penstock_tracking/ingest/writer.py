@@ -9,7 +9,7 @@ from typing import Final
 from penstock_kit.errors import PenstockError
 from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, MetricLog, WriterHead
 from penstock_tracking.errors import BatchInvalid, DigestConflict, DigestMismatch, SequenceGap
-from penstock_tracking.ingest.codec import CheckedContent, checked_content, digest_of
+from penstock_tracking.ingest.codec import CheckedContent, CheckedKeyIds, checked_content, digest_of
 from penstock_tracking.ingest.committer import GroupCommitter, Reservation
 
 __all__ = ["CHAIN_START", "WARNINGS_PER_ACK_MAX", "Ack", "Warned", "WriterStream", "chained"]
@@ -70,6 +70,7 @@ class WriterStream:
         self._committer = committer
         self._keys_known = 0
         self._key_names: set[str] = set()
+        self._key_ids_seen = CheckedKeyIds()
         # What was submitted, durable or not.
         self._sequence = 0
         self._chain = CHAIN_START
@@ -131,7 +132,7 @@ class WriterStream:
             raise DigestMismatch(
                 f"The content of batch {sequence} is not what its digest says: it was damaged on the way."
             )
-        return checked_content(content, self._keys_known, self._key_names)
+        return checked_content(content, self._keys_known, self._key_names, self._key_ids_seen)
 
     async def repeat(self, sequence: int, digest: bytes) -> None:
         """Takes a batch that came before. It is acknowledged anew. Raises `DigestConflict` if it is another one."""
