@@ -5,7 +5,7 @@ from typing import Any
 
 import gevent
 import grpc.experimental.gevent
-from locust import events
+from locust import User, events
 from locust.env import Environment
 
 # After Locust has patched the standard library, and before anything of gRPC is made.
@@ -19,7 +19,7 @@ __all__ = ["OBJECTIVES", "BrowseUser", "IngestUser"]
 CHANNELS_MAX = 2_000
 """gRPC waits for each channel in a thread of gevent's pool. With no more than its ten, calls would wait a second for one."""
 
-OBJECTIVES = {
+OBJECTIVES: dict[type[User], list[Objective]] = {
     IngestUser: [
         Objective("batch until durable", "p99_ms", 250),
         Objective("batch until durable", "failure_ratio", 0),

@@ -391,6 +391,21 @@ def test_a_project_is_exported(project: Any, logged: str, tmp_path: Path) -> Non
     assert result.stdout == "run_id,key,rank,step,time,value\n"
 
 
+def test_an_export_that_fails_says_what_is_kept(
+    project: Any, logged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("penstock.client.export.folder.Part.add", interrupt)
+        result = run("export", project.id, "-o", str(tmp_path / "all"))
+    assert result.exit_code == 130
+    assert f"is kept in {tmp_path / 'all.partial'}" in result.stderr
+    result = run("export", project.id, "-o", str(tmp_path / "all"))
+    assert result.stdout.endswith("going on with an export that was cut short.\n")
+
+
 def test_there_is_a_progress_bar_on_a_terminal_alone(logged: str, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(

@@ -195,7 +195,19 @@ def test_filter_and_keys_select(project: Any, runs: tuple[str, str], tmp_path: P
     assert set(pl.read_parquet(tmp_path / "some" / "metrics" / "*.parquet")["key"]) == {"loss"}
     with pytest.raises(errors.InvalidInput):
         project.client.export(project.id, tmp_path / "none", filter="nonsense (")
-    assert not (tmp_path / "none").exists()
+    with pytest.raises(errors.NotFound):
+        project.client.export("gone", tmp_path / "none")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("none")] == []
+
+
+def test_keys_that_differ_in_case_alone(project: Any, tmp_path: Path) -> None:
+    params = [run_pb2.Param(key=key, value=run_pb2.Value(double_value=len(key))) for key in ("lr", "LR", "a.b c")]
+    project.new_run(params=params)
+    project.client.export(project.id, tmp_path / "all")
+    frame = pl.read_parquet(tmp_path / "all" / "runs.parquet")
+    assert [frame[f"params.{key}"].to_list() for key in ("lr", "LR", "a.b c")] == [[2.0], [2.0], [5.0]]
+    with duckdb.connect() as db:
+        assert len(db.execute(f"SELECT COLUMNS('params.*') FROM '{tmp_path}/all/runs.parquet'").fetchall()[0]) == 3
 
 
 def test_a_project_without_runs_has_the_columns(project: Any, tmp_path: Path) -> None:

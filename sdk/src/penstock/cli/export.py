@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from penstock.cli.naming import named_experiment
-from penstock.cli.output import JsonOption, console, print_json, say
+from penstock.cli.output import JsonOption, console, hint, print_json, say
 from penstock.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def export(
     else:
         format = format_of(target, format)
         check_file(target, replace=force)
-    with Client() as client, progress_bar(shown=target is output and not json) as on_progress:
+    with _what_is_kept(target), Client() as client, progress_bar(shown=target is output and not json) as on_progress:
         done = client.export(
             project,
             target,
@@ -87,6 +87,19 @@ def export(
     elif target is output:
         resumed = ", going on with an export that was cut short" if done.resumed else ""
         say(f"Wrote {done.points:,} points of {done.runs:,} runs to {output}{resumed}.")
+
+
+@contextmanager
+def _what_is_kept(target: Path | IO[bytes]) -> Generator[None, None, None]:
+    """Says where an export that fails in the block can go on, if it can."""
+    from penstock.client.export.folder import partial_folder
+
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        if isinstance(target, Path) and (kept := partial_folder(target)).is_dir():
+            hint(f"What was exported is kept in {kept}: the same command goes on with it.")
+        raise
 
 
 def output_target(output: Path, *, json: bool) -> Path | IO[bytes]:

@@ -25,7 +25,7 @@ from penstock.jsonable import iso
 from penstock.spool.files import read_json
 from penstock.spool.locks import FolderLock
 
-__all__ = ["ExportFolder", "Listing", "Part", "check_folder"]
+__all__ = ["ExportFolder", "Listing", "Part", "check_folder", "partial_folder"]
 
 LAYOUT_VERSION = 1
 """Of the folder, in its `export.json`."""
@@ -51,6 +51,11 @@ def check_folder(path: Path, *, replace: bool) -> None:
         raise InvalidInput(f"{path} exists and is no export. Choose another place.")
     if not replace:
         raise InvalidInput(f"{path} exists. Replace it with --force, or replace=True.")
+
+
+def partial_folder(target: Path) -> Path:
+    """Where an export is until it is whole."""
+    return target.with_name(f"{target.name}.partial")
 
 
 class Listing:
@@ -91,6 +96,8 @@ class Part:
 class ExportFolder:
     """An export under way, which nobody else can work on. To be used with `with`.
 
+    Where the runs could not even be listed, nothing of it stays.
+
     Args:
         target: Where it shall be.
         request: What it is an export of, as JSON can hold it.
@@ -106,7 +113,7 @@ class ExportFolder:
 
     def __init__(self, target: Path, request: Mapping[str, Any], *, anew: bool) -> None:
         self._target = target
-        self._partial = target.with_name(f"{target.name}.partial")
+        self._partial = partial_folder(target)
         self._partial.mkdir(exist_ok=True)
         lock = _ExportLock.try_acquire(self._partial)
         if lock is None:
@@ -129,12 +136,11 @@ class ExportFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self.listed:
+            self._empty()
+            (self._partial / _ExportLock.FILE).unlink()
+            self._partial.rmdir()
         self._lock.release()
-
-    @property
-    def begin_time(self) -> str:
-        """When the runs were listed, in ISO 8601."""
-        return self._manifest["begin_time"]
 
     @property
     def runs(self) -> int:
