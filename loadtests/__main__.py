@@ -19,6 +19,7 @@ BENCHMARKS = (
     "run_log",
     "ingest",
     "concurrent",
+    "search",
     "export",
     "products",
 )
