@@ -13,6 +13,7 @@ from pathlib import Path
 CLIENT = Path(__file__).resolve().parents[2] / "sdk" / "src" / "penstock" / "client"
 HEADER = "# Generated from {source} by deploy/tools/unasync.py. Change that one.\n"
 WORDS = {
+    "AsyncAccounts": "Accounts",
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
     "AsyncPages": "Pages",

@@ -8,10 +8,10 @@ from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Self
 
-from google.protobuf import duration_pb2, field_mask_pb2
+from google.protobuf import field_mask_pb2
 
 from penstock import config
-from penstock.api.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from penstock.api.auth.v1 import auth_service_pb2_grpc
 from penstock.api.tracking.v1 import (
     experiment_pb2,
     metric_pb2,
@@ -20,6 +20,7 @@ from penstock.api.tracking.v1 import (
     tracking_service_pb2_grpc,
 )
 from penstock.client import records
+from penstock.client._sync.accounts import Accounts
 from penstock.client._sync.channel import Channel
 from penstock.client._sync.export import Selection, export_project, export_project_points, export_run
 from penstock.client._sync.paging import Pages, Points
@@ -27,10 +28,10 @@ from penstock.client.export.files import check_file, target_of
 from penstock.client.export.folder import check_folder
 from penstock.client.export.points import format_of, is_folder
 from penstock.client.export.progress import Exported, ExportProgress
-from penstock.client.names import Named, project_name, project_of, run_name, run_names, several, token_name
+from penstock.client.names import Named, project_name, project_of, run_name, run_names, several
 from penstock.client.runtime_sync import Stream, sleep
 from penstock.client.tables import Rows
-from penstock.errors import InvalidInput, ServerUnavailable
+from penstock.errors import ServerUnavailable
 
 __all__ = ["Client"]
 
@@ -40,18 +41,13 @@ STREAM_SILENCE_S = 30.0
 """A server that says nothing on a stream for so long counts as gone. It sends a sign of life every ten seconds."""
 READ_SILENCE_S = 120.0
 """The same for full-resolution reads, where the server may first have to gather and sort."""
-TITLE_CHARS_MAX = 200
-DESCRIPTION_CHARS_MAX = 10_000
-LIFETIME_S_MIN = 60
-LIFETIME_S_MAX = 315_360_000
-"""Ten years of 365 days."""
 WATCH_RETURN_S = 60.0
 """For how long a watcher waits for a server that went away."""
 WATCH_PAUSE_S = 1.0
 """The pause between its attempts, varied by half."""
 
 
-class Client:
+class Client(Accounts):
     """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
 
         with Client() as client:
@@ -98,98 +94,6 @@ class Client:
     def close(self) -> None:
         """Ends every call that is under way. Safe to repeat."""
         self._channel.close()
-
-    def whoami(self) -> auth_service_pb2.WhoAmIResponse:
-        """Who the token's owner is, and what the token allows."""
-        return self.auth.WhoAmI(auth_service_pb2.WhoAmIRequest())
-
-    def projects(self) -> Pages[auth_service_pb2.Project]:
-        """The projects that the caller may read, by name."""
-
-        def fetch(page_size: int, page_token: str) -> tuple[Sequence[auth_service_pb2.Project], str]:
-            response = self.auth.ListProjects(
-                auth_service_pb2.ListProjectsRequest(page_size=page_size, page_token=page_token)
-            )
-            return response.projects, response.next_page_token
-
-        return Pages(fetch, records.project_record, ["name", "title"])
-
-    def create_project(
-        self, project_id: str, *, title: str = "", description: str = ""
-    ) -> auth_service_pb2.Project:
-        """Creates a project.
-
-        Args:
-            project_id: 1 to 63 of `a-z`, `0-9` and `-`, starting with a letter, not ending with `-`.
-            title: A name for people, at most 200 characters.
-            description: Markdown, at most 10,000 characters.
-
-        Raises:
-            AlreadyExists: There is one of this name.
-            InvalidInput: The id or a text is out of its limits.
-        """
-        _check_length("title", title, chars_max=TITLE_CHARS_MAX)
-        _check_length("description", description, chars_max=DESCRIPTION_CHARS_MAX)
-        project = auth_service_pb2.Project(title=title, description=description)
-        response = self.auth.CreateProject(
-            auth_service_pb2.CreateProjectRequest(
-                project_id=project_name(project_id).removeprefix("projects/"), project=project
-            )
-        )
-        return response.project
-
-    def tokens(self) -> Pages[auth_service_pb2.Token]:
-        """The caller's tokens, newest first, without their secrets."""
-
-        def fetch(page_size: int, page_token: str) -> tuple[Sequence[auth_service_pb2.Token], str]:
-            response = self.auth.ListTokens(
-                auth_service_pb2.ListTokensRequest(page_size=page_size, page_token=page_token)
-            )
-            return response.tokens, response.next_page_token
-
-        return Pages(fetch, records.token_record, ["name", "title"])
-
-    def create_token(
-        self,
-        title: str,
-        *,
-        projects: Iterable[str] = (),
-        role: str | None = None,
-        lifetime_s: float | None = None,
-    ) -> auth_service_pb2.CreateTokenResponse:
-        """Creates a personal access token for the caller. The response holds its `secret`, which is never shown again.
-
-        Args:
-            title: A label for people, 1 to 200 characters.
-            projects: The projects that it shall reach, at most 100; none means all that the caller reaches.
-            role: The strongest role that it lends: `viewer`, `editor` or `admin`; None means the caller's own.
-            lifetime_s: How long it works, 60 seconds to ten years; None means until revoked.
-
-        Raises:
-            PermissionDenied: It would reach further than the caller's own token.
-            InvalidInput: An argument is out of its limits.
-        """
-        _check_length("title", title, chars_min=1, chars_max=TITLE_CHARS_MAX)
-        if lifetime_s is not None and not LIFETIME_S_MIN <= lifetime_s <= LIFETIME_S_MAX:
-            raise InvalidInput("A token works for 60 seconds at least and ten years at most.")
-        request = auth_service_pb2.CreateTokenRequest(
-            title=title, projects=[project_name(project) for project in projects], role=_role(role)
-        )
-        if lifetime_s is not None:
-            request.lifetime.CopyFrom(duration_pb2.Duration(seconds=round(lifetime_s)))
-        return self.auth.CreateToken(request)
-
-    def revoke_token(self, name: str) -> None:
-        """Revokes one of the caller's tokens, `tokens/{token}`. Every service refuses it within five seconds.
-
-        Raises:
-            NotFound: The caller has no such token.
-        """
-        self.auth.RevokeToken(auth_service_pb2.RevokeTokenRequest(name=token_name(name)))
-
-    def create_setup_link(self) -> auth_service_pb2.CreateSetupLinkResponse:
-        """Mints a one-time secret with which a browser signs in as the caller, at `{http}/setup#<secret>`."""
-        return self.auth.CreateSetupLink(auth_service_pb2.CreateSetupLinkRequest())
 
     def experiments(
         self, project: str, *, display_name: str = "", show_deleted: bool = False
@@ -577,27 +481,6 @@ class Client:
             finally:
                 responses.close()
             sleep(WATCH_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, keeps no secret
-
-
-def _check_length(what: str, text: str, *, chars_min: int = 0, chars_max: int) -> None:
-    """Raises `InvalidInput`, in words for people: the server says the same in those of its contract."""
-    if len(text) < chars_min:
-        raise InvalidInput(f"The {what} must not be empty.")
-    if len(text) > chars_max:
-        raise InvalidInput(f"The {what} has {len(text):,} characters, at most {chars_max:,} are allowed.")
-
-
-def _role(role: str | None) -> auth_service_pb2.Role:
-    if role is None:
-        return auth_service_pb2.ROLE_UNSPECIFIED
-    known = {
-        "viewer": auth_service_pb2.ROLE_VIEWER,
-        "editor": auth_service_pb2.ROLE_EDITOR,
-        "admin": auth_service_pb2.ROLE_ADMIN,
-    }
-    if role.lower() not in known:
-        raise InvalidInput(f"{role!r} is not a role: choose viewer, editor or admin.")
-    return known[role.lower()]
 
 
 def _rank_mode(by_rank: bool) -> metric_pb2.RankMode:
