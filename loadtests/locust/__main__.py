@@ -1,10 +1,12 @@
 """`python -m loadtests.locust [OPTION...] [USER...]`: runs the scenarios and checks the objectives.
 
 Against the server of PENSTOCK_URL and PENSTOCK_TOKEN, or, without them, against a platform of its own, which it starts
-with `penstock up` and stops afterwards. Options and users are those of the `locust` command; what is not said is said here.
+with `penstock up` and the options of PENSTOCK_LOADTEST_UP, and stops afterwards. Options and users are those of the `locust`
+command; what is not said is said here.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -41,7 +43,8 @@ def main(arguments: list[str]) -> int:
     sys.path.insert(0, str(ROOT / "tests"))  # the platform is started as the tests start it
     from support.platform import running_platform
 
-    with tempfile.TemporaryDirectory() as folder, running_platform(Path(folder)) as platform:
+    up = shlex.split(os.environ.get("PENSTOCK_LOADTEST_UP", ""))
+    with tempfile.TemporaryDirectory() as folder, running_platform(Path(folder), *up) as platform:
         found = {"PENSTOCK_URL": platform.http, "PENSTOCK_TOKEN": platform.token}
         return run(arguments, {**os.environ, **platform.env, **found})
 
