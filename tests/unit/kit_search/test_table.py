@@ -9,11 +9,13 @@ from penstock_kit.search import (
     ATTRIBUTES,
     ColumnType,
     Field,
+    FilterTooCostly,
     MetricCell,
     Position,
     PositionInvalid,
     Schema,
     Table,
+    evaluate,
     find,
     parse_filter,
     parse_order,
@@ -273,3 +275,15 @@ def test_many_pending_writes_are_merged() -> None:
     column = table.column(Field("params", "x", ColumnType.VALUE))
     assert column is not None
     assert len(column.rows) == 20_000
+
+
+def test_patterns_are_compared_with_a_bounded_amount_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(SCHEMA)
+    for row in range(100):
+        table.put(f"{row:03}", "params", {"x": f"{row:040}", "n": row})
+    limit = 2 * 100 * (40 + evaluate.TEXT_OVERHEAD_CHARS) + 100 * evaluate.TEXT_OVERHEAD_CHARS
+    monkeypatch.setattr(evaluate, "FILTER_MATCH_CHARS_MAX", limit)
+    assert ids(table, "params.x like '%7_' and not (params.x ilike '%70' or params.n like '0%')") != []
+    with pytest.raises(FilterTooCostly) as refused:
+        ids(table, "params.x like '%7_' and not (params.x ilike '%70' or params.x like '%1')")
+    assert refused.value.metadata["limit"] == "FILTER_MATCH_CHARS_MAX"

@@ -1,9 +1,11 @@
 """The index over runs, on real embedded stores: what it finds, and that it sees every acknowledged write."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.run_index import PROJECT, Platform, platform_at
@@ -12,7 +14,7 @@ from penstock_kit.paging import PageTokenInvalid
 from penstock_kit.search import FilterInvalid, OrderInvalid
 from penstock_tracking.domain import JsonText, RunState
 from penstock_tracking.errors import RunNotFound
-from penstock_tracking.search import RunQuery
+from penstock_tracking.search import GroupQuery, RunQuery
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.store import RUNS
 
@@ -189,6 +191,76 @@ async def test_order_and_pages(platform: Platform) -> None:
         await platform.add(100 + 2 * number, params={"group": 7})  # stands before all that were read
     assert found == [1, 3, 5, 0, 2, 4, 6]
     assert token == ""
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("order", ["", "params.x desc", "params.group, metrics.loss", "tags.a, params.group desc"])
+async def test_pages_stay_right_while_runs_come_change_and_go(platform: Platform, seed: int, order: str) -> None:
+    chance = random.Random(f"{seed} {order}")
+    replicas = [platform.replica(), platform.replica()]
+
+    def cells() -> dict[str, Any]:
+        params = {"x": chance.choice([1, 2.5, "2.5", "text", True, float("nan")]), "group": chance.randrange(3)}
+        return {
+            "params": {key: value for key, value in params.items() if chance.random() < 0.8},
+            "tags": {"a": chance.choice("xyz")} if chance.random() < 0.5 else {},
+            "start_us": chance.randrange(40),
+        }
+
+    runs = {number: await platform.add(number, **cells()) for number in range(60)}
+    for run in chance.sample(list(runs.values()), 20):
+        await platform.log_points(run, "loss", [chance.random()])
+    query = RunQuery(PROJECT, order_by=order, page_size=7)
+    expected = await platform.find(order_by=order, page_size=1_000)
+    steady = set(chance.sample(list(runs), 30))
+    found: list[int] = []
+    token = ""
+    while True:
+        page = await chance.choice(replicas).search(replace(query, page_token=token))
+        found += [int(run_id, 16) for run_id in page.run_ids]
+        token = page.next_page_token
+        if not token:
+            break
+        assert len(page.run_ids) == 7
+        for _ in range(3):
+            number = chance.choice(list(runs))
+            if number in steady:
+                continue
+            match chance.randrange(3):
+                case 0:
+                    await platform.change(runs[number], **cells())
+                case 1:
+                    await platform.log_points(runs[number], "loss", [chance.random()])
+                case _:
+                    await platform.documents.delete(RUNS, PROJECT, runs.pop(number).run_id)
+        await platform.add(1_000 + len(found), **cells())
+    assert [number for number in found if number in steady] == [number for number in expected if number in steady]
+
+
+async def test_a_token_of_groups_is_none_of_runs(platform: Platform) -> None:
+    for number in range(3):
+        await platform.add(number, group=f"g{number}")
+    groups = await platform.index.group(GroupQuery(PROJECT, ("group",), page_size=1))
+    assert groups.next_page_token
+    with pytest.raises(PageTokenInvalid):
+        await platform.find(page_token=groups.next_page_token)
+    page = await platform.index.search(RunQuery(PROJECT, page_size=1))
+    for query in (GroupQuery(PROJECT, ("group",)), GroupQuery(PROJECT, ("state",)), GroupQuery("speech", ("group",))):
+        with pytest.raises(PageTokenInvalid):
+            await platform.index.group(replace(query, page_token=page.next_page_token))
+
+
+async def test_a_token_of_groups_with_the_longest_texts_fits(platform: Platform) -> None:
+    for number in range(2):
+        await platform.add(number, params={f"p{key}": "𝄞" * 1_000 + str(number) for key in range(5)}, group=str(number))
+    for by in (("params.p0", "group"), ("params.p0", "params.p1", "params.p2", "params.p3", "group")):
+        query = GroupQuery(
+            PROJECT, by, order_by=", ".join([*by, *(f"min(params.p{key})" for key in range(5))]), page_size=1
+        )
+        page = await platform.index.group(query)
+        assert 0 < len(page.next_page_token) <= 4_096
+        rest = await platform.index.group(replace(query, page_token=page.next_page_token))
+        assert [group.keys[-1] for group in rest.groups] == [1]
 
 
 async def test_a_token_of_another_query_is_refused(platform: Platform) -> None:

@@ -7,8 +7,15 @@ filter may say; the grammar is in `penstock_kit.search.grammar`.
 
 from penstock_kit.search.cache import ByteBoundedCache
 from penstock_kit.search.columns import MetricCell
-from penstock_kit.search.errors import AggregateInvalid, FilterInvalid, GroupByInvalid, OrderInvalid, QueryInvalid
-from penstock_kit.search.evaluate import matches
+from penstock_kit.search.errors import (
+    AggregateInvalid,
+    FilterInvalid,
+    FilterTooCostly,
+    GroupByInvalid,
+    OrderInvalid,
+    QueryInvalid,
+)
+from penstock_kit.search.evaluate import FILTER_MATCH_CHARS_MAX, matches
 from penstock_kit.search.grammar import (
     FIELD_CHARS_MAX,
     FILTER_CHARS_MAX,
@@ -65,6 +72,7 @@ __all__ = [
     "FILTER_CHARS_MAX",
     "FILTER_CLAUSES_MAX",
     "FILTER_DEPTH_MAX",
+    "FILTER_MATCH_CHARS_MAX",
     "FILTER_PATTERNS_MAX",
     "GROUP_FIELDS_MAX",
     "ORDER_CHARS_MAX",
@@ -80,6 +88,7 @@ __all__ = [
     "Expression",
     "Field",
     "FilterInvalid",
+    "FilterTooCostly",
     "Found",
     "FoundGroups",
     "Function",

@@ -1,8 +1,8 @@
 """What can be wrong with the texts of a query, told with the text and a caret under the offending place."""
 
-from penstock_kit.errors import InvalidInput
+from penstock_kit.errors import InvalidInput, LimitExceeded
 
-__all__ = ["AggregateInvalid", "FilterInvalid", "GroupByInvalid", "OrderInvalid", "QueryInvalid"]
+__all__ = ["AggregateInvalid", "FilterInvalid", "FilterTooCostly", "GroupByInvalid", "OrderInvalid", "QueryInvalid"]
 
 SNIPPET_CHARS = 72  # of a long text, only this much is shown around the offending place
 
@@ -29,6 +29,12 @@ class FilterInvalid(QueryInvalid):
     """A filter cannot be understood."""
 
     reason = "FILTER_INVALID"
+
+
+class FilterTooCostly(LimitExceeded):
+    """The patterns of a filter would be compared with too much text."""
+
+    reason = "FILTER_TOO_COSTLY"
 
 
 class OrderInvalid(QueryInvalid):

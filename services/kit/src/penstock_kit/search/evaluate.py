@@ -1,8 +1,12 @@
 """Which rows of a table a filter matches: one vector operation per clause."""
 
+from collections.abc import Iterator
+from typing import Final
+
 import numpy as np
 
 from penstock_kit.search.columns import Mask, NumberColumn
+from penstock_kit.search.errors import FilterTooCostly
 from penstock_kit.search.patterns import LikePattern
 from penstock_kit.search.syntax import (
     And,
@@ -17,12 +21,41 @@ from penstock_kit.search.syntax import (
 from penstock_kit.search.table import Table
 from penstock_kit.search.value_columns import ValueColumn
 
-__all__ = ["matches"]
+__all__ = ["FILTER_MATCH_CHARS_MAX", "matches"]
+
+FILTER_MATCH_CHARS_MAX: Final = 100_000_000
+"""Characters that the patterns of a filter are compared with, each different text counted with `TEXT_OVERHEAD_CHARS`."""
+TEXT_OVERHEAD_CHARS: Final = 60  # a short text costs about as much as this many characters
 
 
 def matches(expression: Expression, table: Table) -> Mask:
-    """For each row number of the table, whether the row is there and the filter matches it."""
+    """For each row number of the table, whether the row is there and the filter matches it. Raises `FilterTooCostly`."""
+    characters = 0
+    for pattern in _patterns_of(expression):
+        column = table.column(pattern.field)
+        if isinstance(column, ValueColumn):
+            texts, text_characters = column.text_size()
+            characters += text_characters + TEXT_OVERHEAD_CHARS * texts
+    if characters > FILTER_MATCH_CHARS_MAX:
+        raise FilterTooCostly(
+            f"The patterns of the filter would be compared with about {characters:,} characters, at most "
+            f"{FILTER_MATCH_CHARS_MAX:,} are allowed: use fewer LIKEs, or compare fields with fewer different texts.",
+            limit="FILTER_MATCH_CHARS_MAX",
+        )
     return _evaluate(expression, table) & table.live
+
+
+def _patterns_of(expression: Expression) -> Iterator[Resemblance]:
+    match expression:
+        case And(operands) | Or(operands):
+            for operand in operands:
+                yield from _patterns_of(operand)
+        case Not(operand):
+            yield from _patterns_of(operand)
+        case Resemblance():
+            yield expression
+        case _:
+            return
 
 
 def _evaluate(expression: Expression, table: Table) -> Mask:

@@ -67,6 +67,7 @@ class _Dictionary:
         self.chars_max = 0
         self._codes: dict[str, int] = {}
         self._readings: list[tuple[_Kind, float]] = []
+        self.chars = 0
         self._text_bytes = 0
 
     def code(self, text: str) -> int | None:
@@ -78,6 +79,7 @@ class _Dictionary:
         if code is None:
             code = self._codes[text] = len(self.texts)
             self.texts.append(text)
+            self.chars += len(text)
             self.chars_max = max(self.chars_max, len(text))
             self._text_bytes += sys.getsizeof(text)
             self._readings.append(_read(text) if reading is None else reading)
@@ -193,6 +195,11 @@ class ValueColumn(Column):
     def as_numbers(self) -> Numbers:
         """What each value reads as, NaN if it reads as no number."""
         return np.where(_READS_AS_NUMBER[self._plane(0)], self._plane(1), np.nan)
+
+    def text_size(self) -> tuple[int, int]:
+        """How many texts a pattern is compared with at most, numbers written out; and the characters of those kept."""
+        written_out = int(np.count_nonzero(self._plane(2) < 0))
+        return len(self._dictionary.texts) + written_out, self._dictionary.chars
 
     def compare(self, operator: Operator, literal: Literal) -> Mask:
         """For each value, whether it compares with a literal as asked: false where their types do not fit."""

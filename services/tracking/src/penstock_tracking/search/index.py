@@ -74,19 +74,22 @@ class RunIndex:
 
         Raises:
             FilterInvalid: The filter cannot be understood.
+            FilterTooCostly: Its patterns would be compared with too much text.
             OrderInvalid: The order cannot be understood.
             PageTokenInvalid: The token is not of this query.
         """
-        return await self._ask(query.project, query.read())
+        return await self._ask(query.project, query.read)
 
     async def group(self, query: GroupQuery) -> GroupPage:
         """Returns a page of the groups of the runs that match. It sees every write acknowledged before the call.
 
         Raises what `search` raises, and `GroupByInvalid`, `AggregateInvalid`.
         """
-        return await self._ask(query.project, query.read())
+        return await self._ask(query.project, query.read)
 
-    async def _ask(self, project: str, question: Question[T]) -> T:
+    async def _ask(self, project: str, read: Callable[[], Question[T]]) -> T:
+        question = await in_thread(read)  # a long filter takes its time
+
         async def work(runs: ProjectRuns) -> T:
             await runs.catch_up(self._documents, self._metric_log, self._latest, self._kept)
             await runs.load(self._kept, question.fields)

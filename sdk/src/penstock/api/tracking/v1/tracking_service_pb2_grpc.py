@@ -223,7 +223,8 @@ class TrackingServiceServicer:
 
     def SearchRuns(self, request, context):
         """Searches the runs of a project. Sees every acknowledged write. Pages stay right while runs are added.
-        Errors: INVALID_ARGUMENT (FILTER_INVALID, ORDER_INVALID; metadata `position`, `token`), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        Errors: INVALID_ARGUMENT (FILTER_INVALID, ORDER_INVALID; metadata `position`, `token`), INVALID_ARGUMENT (PAGE_TOKEN_INVALID),
+        RESOURCE_EXHAUSTED (FILTER_TOO_COSTLY) when patterns would be compared with more than 100,000,000 characters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -232,7 +233,7 @@ class TrackingServiceServicer:
     def GroupRuns(self, request, context):
         """Groups the runs of a project by what they share, and works out aggregates of each group. Sees every acknowledged write.
         Pages stay right while runs are added. Errors: INVALID_ARGUMENT (FILTER_INVALID, GROUP_BY_INVALID, AGGREGATE_INVALID,
-        ORDER_INVALID; metadata `position`, `token`), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        ORDER_INVALID; metadata `position`, `token`), INVALID_ARGUMENT (PAGE_TOKEN_INVALID), RESOURCE_EXHAUSTED (FILTER_TOO_COSTLY).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
