@@ -287,6 +287,12 @@ def test_the_command_line(journey: Journey, tmp_path: Path) -> None:
         assert [(int(row["step"]), bits(float(row["value"]))) for row in csv.DictReader(lines)] == logged()[
             "train/loss"
         ]
+    folder = tmp_path / "everything"
+    exported = journey.command("export", "default", "-o", str(folder), "--filter", "name = 'the traveller'", "--json")
+    assert json.loads(exported.stdout)["points"] == journey.receipt["points_logged"]
+    assert pq.read_table(folder / "runs.parquet")["params.optimizer/name"].to_pylist() == ["adam"]
+    rows = [row for row in pq.read_table(folder / "metrics").to_pylist() if row["key"] == "train/grad norm"]
+    assert [(row["step"], bits(row["value"])) for row in rows] == logged()["train/grad norm"]
     tailed = journey.command("run", "tail", journey.run, "--key", "validation/accuracy", "--json")
     points = [json.loads(line) for line in tailed.stdout.splitlines()]
     assert [point["step"] for point in points if "step" in point] == list(range(0, ROWS, VALIDATE_EVERY))
