@@ -20,6 +20,7 @@ run: setup ## Start the platform, train real models, and print the link to watch
 .PHONY: test
 test: setup ## Check everything: style, types, structure, contract, and all tests
 	@sh deploy/tools/servers.sh
+	@sh deploy/tools/peers.sh >/dev/null
 	@sh deploy/tools/check.sh
 	@$(PYTHON) deploy/tools/run_tests.py $(PYTEST_ARGS)
 

@@ -6,7 +6,7 @@ Two processes for two cores; the tests that start whole platforms and browsers, 
 import subprocess
 import sys
 
-ALONE = ["tests/e2e", "tests/robustness"]
+ALONE = ["tests/e2e", "tests/robustness", "tests/compat"]
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,14 @@ DISCOVERY_TIMEOUT_S = 5.0
 """How long the server may take to say where its gRPC door is."""
 CLOCK_SKEW_S_MAX = 5.0
 """From this difference between our clock and the server's on, `doctor` warns: start times and durations would mislead."""
-EXTRAS = {"arrow": "pyarrow", "pandas": "pandas", "polars": "polars", "gpu": "nvidia-ml-py"}
+EXTRAS = {
+    "arrow": "pyarrow",
+    "pandas": "pandas",
+    "polars": "polars",
+    "gpu": "nvidia-ml-py",
+    "import-mlflow": "pyyaml",
+    "import-neptune": "pyarrow",
+}
 PYTHON_MIN = (3, 11)
 MEBIBYTE = 1024 * 1024
 

@@ -1,7 +1,6 @@
 """Experiments and runs as documents. Owns the layout of their bodies; raises the nouns of `errors`.
 
-Partition = project id. Collections: `experiments` (id = decimal experiment id), `runs` (id = run id) and `counters`; those of
-segments are declared here and owned by `segments.manifest`.
+Partition = project id. Collections: `experiments` (id = decimal experiment id), `runs` (id = run id) and `counters`.
 A document's version is its etag.
 """
 
@@ -37,7 +36,6 @@ from penstock_tracking.domain import (
     Value,
 )
 from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound, RunTooLarge
-from penstock_tracking.segments.manifest import SEGMENT_COLLECTIONS
 from penstock_tracking.threads import in_thread
 
 __all__ = [
@@ -79,7 +77,6 @@ COLLECTIONS: Final = (
     Collection(COUNTERS),
     Collection(LATEST),
     Collection(KEPT_COLUMNS),
-    *SEGMENT_COLLECTIONS,
 )
 
 T = TypeVar("T")

@@ -431,8 +431,7 @@ class AsyncClient(AsyncAccounts):
             on_progress: Is called after each piece.
 
         Raises:
-            InvalidInput: The format is not known, or something else is there, or another process exports to it now, or an
-                export with other arguments was cut short there.
+            InvalidInput: The format is not known, or something else is there, or another process exports to it now.
             MissingExtra: Everything but CSV and JSON needs pyarrow.
         """
         target = target_of(path)

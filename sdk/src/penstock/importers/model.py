@@ -1,0 +1,222 @@
+"""What a source is made of: runs, their parts, the rows of a part; and what of it fits into the limits of the contract."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+from penstock.errors import InvalidInput, PenstockError
+from penstock.spool.values import TEXT_CHARS_MAX, TypedValue, check_key, check_text, typed_value
+
+__all__ = [
+    "NAME_CHARS_MAX",
+    "NOTES_CHARS_MAX",
+    "Part",
+    "Row",
+    "RunDraft",
+    "Source",
+    "SourceDamaged",
+    "SourceEntry",
+    "SourceRun",
+    "derived_id",
+    "time_us",
+]
+
+NAME_CHARS_MAX: Final = 500
+GROUP_CHARS_MAX: Final = 250
+NOTES_CHARS_MAX: Final = 100_000
+PARAMS_MAX: Final = 5_000
+TAGS_MAX: Final = 1_000
+SUMMARY_MAX: Final = 1_000
+LEFT_OUT_MAX: Final = 100
+"""Notes on what was left out, of one run."""
+
+
+class SourceDamaged(PenstockError):
+    """A run, or the whole source, cannot be read. What was read before it is imported."""
+
+    default_reason = "SOURCE_DAMAGED"
+
+    @classmethod
+    def unreadable(cls, error: OSError, where: str) -> Self:
+        """A file of it cannot be read."""
+        return cls(f"{error.filename or where} cannot be read: {error.strerror or error}.", reason="SOURCE_UNREADABLE")
+
+
+class Row(NamedTuple):
+    """Points that share their step and time.
+
+    Attributes:
+        step: Within int64.
+        time_us: Microseconds since 1970 UTC.
+        values: By key. Not empty.
+    """
+
+    step: int
+    time_us: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that only ever become more: a sequence that grows at its end, or the points of one metric.
+
+    Attributes:
+        id: What tells it from the other parts of its run, such as the name of a file or of a metric.
+        rows: Reads the rows from the beginning. Raises `SourceDamaged` behind the last row that can be read.
+        metric: The metric, if all points are of one and new ones may come anywhere among them: then those that are durable
+            are recognised by their content. None if new rows come at the end, and all before them as ever.
+    """
+
+    id: str
+    rows: Callable[[], Iterator[Row]]
+    metric: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRun:
+    """A run as the source has it, within the limits of the contract.
+
+    Attributes:
+        run_id: 32 hex digits: the same whenever, wherever and by whomever the run is imported.
+        experiment: The display name of its experiment.
+        display_name: Its name for people; empty if it has none.
+        state: `RUNNING`, `FINISHED`, `FAILED`, `KILLED` or `CRASHED`.
+        start_time_us: Microseconds since 1970 UTC.
+        end_time_us: The same; None while it runs.
+        notes: Markdown.
+        group: Binds runs that belong together.
+        failure: Why it failed, as far as the source knows.
+        params: By key.
+        tags: By key.
+        summary: By key.
+        parts: Its points.
+        left_out: What of it has no place here, in sentences for people.
+    """
+
+    run_id: str
+    experiment: str
+    display_name: str
+    state: str
+    start_time_us: int
+    end_time_us: int | None
+    notes: str
+    group: str
+    failure: str
+    params: Mapping[str, TypedValue]
+    tags: Mapping[str, str]
+    summary: Mapping[str, TypedValue]
+    parts: Sequence[Part]
+    left_out: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """A run that a source lists.
+
+    Attributes:
+        label: How people know it there.
+        read: Reads it. Raises `SourceDamaged`.
+    """
+
+    label: str
+    read: Callable[[], SourceRun]
+
+
+class Source(Protocol):
+    """Where runs are imported from."""
+
+    tool: str
+    """The tool's name, as the tag `penstock.import.tool` gives it."""
+    location: str
+    """Where it is, without any secret, as the tag `penstock.import.source` gives it."""
+
+    def entries(self) -> Sequence[SourceEntry]:
+        """The runs that are there, in a steady order.
+
+        Raises:
+            NotFound: There is no such place, or it holds no run.
+            SourceDamaged: It cannot be read at all.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class RunDraft:
+    """Gathers a run while a source reads it, and cuts it to the limits of the contract."""
+
+    experiment: str
+    start_time_us: int
+    state: str = "FINISHED"
+    end_time_us: int | None = None
+    display_name: str = ""
+    notes: str = ""
+    group: str = ""
+    failure: str = ""
+    params: dict[str, TypedValue] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, TypedValue] = field(default_factory=dict)
+    left_out: dict[str, None] = field(default_factory=dict)
+
+    def leave_out(self, what: str) -> None:
+        """Takes note of something that is not imported, once."""
+        if len(self.left_out) < LEFT_OUT_MAX:
+            self.left_out.setdefault(what)
+
+    def add_param(self, key: str, value: Any) -> None:
+        """A param. A value that is too long, or one more than a run takes, is left out."""
+        self._add(self.params, PARAMS_MAX, "param", key, lambda: typed_value(value, "It"))
+
+    def add_summary(self, key: str, value: Any) -> None:
+        """A summary entry, likewise."""
+        self._add(self.summary, SUMMARY_MAX, "summary entry", key, lambda: typed_value(value, "It"))
+
+    def add_tag(self, key: str, value: str) -> None:
+        """A tag, likewise."""
+        self._add(self.tags, TAGS_MAX, "tag", key, lambda: check_text(value, "It", TEXT_CHARS_MAX))
+
+    def finished(self, run_id: str, parts: Sequence[Part]) -> SourceRun:
+        """The run."""
+        return SourceRun(
+            run_id=run_id,
+            experiment=_cut(self.experiment, NAME_CHARS_MAX),
+            display_name=_cut(self.display_name, NAME_CHARS_MAX),
+            state=self.state,
+            start_time_us=max(0, self.start_time_us),
+            end_time_us=None if self.end_time_us is None else max(0, self.end_time_us),
+            notes=_cut(self.notes, NOTES_CHARS_MAX),
+            group=_cut(self.group, GROUP_CHARS_MAX),
+            failure=_cut(self.failure, TEXT_CHARS_MAX),
+            params=self.params,
+            tags=self.tags,
+            summary=self.summary,
+            parts=parts,
+            left_out=list(self.left_out),
+        )
+
+    def _add(self, into: dict[str, Any], most: int, kind: str, key: str, value: Callable[[], Any]) -> None:
+        if key not in into and len(into) >= most:
+            self.leave_out(f"More than {most:,} {kind}s: the rest was left out.")
+            return
+        try:
+            into[check_key(key, "Its name")] = value()
+        except InvalidInput as error:
+            self.leave_out(f"The {kind} {key[:60]!r} was left out. {error.message}")
+
+
+def derived_id(*identity: str) -> str:
+    """32 hex digits that stand for an identity: the same for the same, and for nothing else.
+
+    Never to be changed: what was imported before is recognised by it.
+    """
+    joined = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in ("penstock import", *identity))
+    return hashlib.sha256(joined).hexdigest()[:32]
+
+
+def time_us(seconds: float) -> int:
+    """Seconds since 1970 as whole microseconds."""
+    return round(seconds * 1_000_000)
+
+
+def _cut(text: str, chars_max: int) -> str:
+    return text.encode(errors="replace").decode()[:chars_max]

@@ -1,0 +1,365 @@
+"""Runs of W&B that were logged offline: `wandb/offline-run-<time>-<id>/run-<id>.wandb`.
+
+The files are read here and not with the package `wandb`: its reader was private, and is in its Go binary since. The format is
+LevelDB's log: blocks of 32 KiB with records in them, each with a CRC-32, that hold a `Record` of wandb's protobuf contract.
+
+A run is recognised by entity, project and id, as W&B's server does it: folders with the same ones are one run that was
+resumed. A file is a part. Nested names are joined by dots, as W&B shows them. Its system metrics become `system/...`, by
+seconds since the start. A file without an exit record is of a run that was killed, or that still goes on: it counts as
+crashed, until it says otherwise.
+"""
+
+import json
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from penstock.errors import NotFound
+from penstock.importers.messages import message_classes
+from penstock.importers.model import Part, Row, RunDraft, SourceDamaged, SourceEntry, SourceRun, derived_id, time_us
+
+__all__ = ["WandbOfflineSource"]
+
+_ITEM: Final = ("optional string key = 1", "repeated string nested_key = 2", "optional string value_json = 16")
+_MESSAGES: Final = message_classes(
+    "wandb",
+    {
+        "Record": (
+            "optional History history = 2",
+            "optional Update summary = 3",
+            "optional Update config = 5",
+            "optional Stats stats = 7",
+            "optional Run run = 17",
+            "optional Exit exit = 18",
+        ),
+        "Item": _ITEM,
+        "History": ("repeated HistoryItem item = 1", "optional HistoryStep step = 2"),
+        "HistoryItem": (
+            *_ITEM,
+            "optional bool boolean = 4",
+            "optional sint64 integer = 5",
+            "optional double number = 6",
+        ),
+        "HistoryStep": ("optional int64 num = 1",),
+        "Update": ("repeated Item update = 1", "repeated Item remove = 2"),
+        "Stats": ("optional Time timestamp = 2", "repeated Item item = 3"),
+        "Time": ("optional int64 seconds = 1", "optional int32 nanos = 2"),
+        "Run": (
+            "optional string run_id = 1",
+            "optional string entity = 2",
+            "optional string project = 3",
+            "optional Update config = 4",
+            "optional Update summary = 5",
+            "optional string run_group = 6",
+            "optional string job_type = 7",
+            "optional string display_name = 8",
+            "optional string notes = 9",
+            "repeated string tags = 10",
+            "optional string sweep_id = 12",
+            "optional string host = 13",
+            "optional Time start_time = 17",
+            "optional Git git = 21",
+        ),
+        "Git": ("optional string remote_url = 1", "optional string commit = 2"),
+        "Exit": ("optional int32 exit_code = 1",),
+    },
+)
+_Record: Final = _MESSAGES["Record"]
+
+_FILE_HEAD: Final = struct.Struct("<4sHB")
+_MAGIC: Final = (b":W&B", 0xBEE1)
+_BLOCK_BYTES: Final = 32_768
+_RECORD_HEAD: Final = struct.Struct("<IHB")
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_NO_EXIT: Final = "The offline file ends without saying how the run ended."
+_NESTING_MAX: Final = 32
+_MICROS: Final = 1_000_000
+
+
+class WandbOfflineSource:
+    """Offline runs of W&B.
+
+    Args:
+        path: A folder `wandb` or one above it, one `offline-run-*`, or one `.wandb` file.
+    """
+
+    tool = "wandb-offline"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self.location = str(self._path)
+
+    def entries(self) -> Sequence[SourceEntry]:
+        """See `Source`."""
+        if not self._path.exists():
+            raise NotFound(f"There is no {self._path}.", reason="SOURCE_NOT_FOUND")
+        # `wandb/latest-run` is a link to one of the others.
+        found_files = {path.resolve() for path in self._path.rglob("run-*.wandb")}
+        files = [self._path] if self._path.is_file() else sorted(found_files)
+        if not files:
+            raise NotFound(f"{self._path} holds no run-*.wandb of an offline run.", reason="SOURCE_EMPTY")
+        found: list[SourceEntry] = []
+        runs: dict[tuple[str, str, str], list[Path]] = {}
+        for path in files:
+            try:
+                run = next((record.run for record in _records(path) if record.HasField("run")), None)
+            except (SourceDamaged, OSError):
+                run = None
+            if run is None:
+                # Read once more when its turn comes, to say what is wrong.
+                found.append(SourceEntry(path.parent.name, partial(_nameless, path)))
+            else:
+                runs.setdefault((run.entity, run.project, run.run_id), []).append(path)
+        found.extend(SourceEntry(files[0].parent.name, partial(_read, key, files)) for key, files in runs.items())
+        return sorted(found, key=lambda entry: entry.label)
+
+
+def _nameless(path: Path) -> SourceRun:
+    for _ in _records(path):
+        pass
+    raise SourceDamaged(f"{path} does not say what run it is of: it ends too early.")
+
+
+def _read(identity: tuple[str, str, str], files: list[Path]) -> SourceRun:
+    entity, project, wandb_id = identity
+    draft = RunDraft(experiment="/".join(filter(None, (entity, project))), start_time_us=0, state="CRASHED")
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    begins: Counter[int] = Counter()
+    parts: list[Part] = []
+    latest: dict[str, float] = {}
+    last_us = 0
+    for path in files:
+        began_us = 0
+        try:
+            for record in _records(path):
+                if record.HasField("history"):
+                    row = _history_row(record.history, draft)
+                    latest.update(row.values)
+                    last_us = max(last_us, row.time_us)
+                elif record.HasField("stats"):
+                    last_us = max(last_us, _moment_us(record.stats.timestamp))
+                elif record.HasField("summary"):
+                    _apply(summary, record.summary)
+                elif record.HasField("config"):
+                    _apply(config, record.config)
+                elif record.HasField("run"):
+                    began_us = began_us or _moment_us(record.run.start_time)
+                    _describe(draft, record.run, wandb_id)
+                    _apply(config, record.run.config)
+                    _apply(summary, record.run.summary)
+                    last_us = max(last_us, draft.start_time_us)
+                    # Also each time that it was resumed.
+                    draft.state, draft.failure = "CRASHED", _NO_EXIT
+                elif record.HasField("exit"):
+                    draft.state = "FAILED" if record.exit.exit_code else "FINISHED"
+                    draft.failure = f"Exit code {record.exit.exit_code}." if record.exit.exit_code else ""
+        except SourceDamaged:
+            # Found again, and told, when the points are read.
+            pass
+        # A file may be moved: it is recognised by when it was begun.
+        parts.append(Part(f"{began_us}.{begins[began_us]}", partial(_rows, path)))
+        begins[began_us] += 1
+    draft.end_time_us = last_us
+    for key, value in _flat(config):
+        draft.add_param(key, value)
+    for key, value in _flat(summary):
+        # W&B repeats the last value of each metric there. What the user set beside is what counts.
+        if _number(value) is None or repr(latest.get(key)) != repr(_number(value)):
+            draft.add_summary(key, value)
+    return draft.finished(derived_id("wandb", *identity), parts)
+
+
+def _describe(draft: RunDraft, run: Any, wandb_id: str) -> None:
+    started_us = _moment_us(run.start_time)
+    draft.start_time_us = min(draft.start_time_us, started_us) if draft.start_time_us else started_us
+    draft.display_name = run.display_name or draft.display_name
+    draft.notes = run.notes or draft.notes
+    draft.group = run.run_group or draft.group
+    for tag in run.tags:
+        draft.add_tag(tag, "")
+    told = {
+        "id": wandb_id,
+        "job_type": run.job_type,
+        "sweep": run.sweep_id,
+        "host": run.host,
+        "git.remote": run.git.remote_url,
+        "git.commit": run.git.commit,
+    }
+    for key, value in told.items():
+        if value:
+            draft.add_tag(f"wandb.{key}", value)
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    start_us = 0
+    draft = RunDraft("", 0)
+    for record in _records(path):
+        if record.HasField("history"):
+            row = _history_row(record.history, draft)
+            if row.values:
+                yield row
+        elif record.HasField("stats"):
+            moment_us = _moment_us(record.stats.timestamp)
+            values = {f"system/{_name(item)}": _number(_parsed(item.value_json)) for item in record.stats.item}
+            numbers = {key: value for key, value in sorted(values.items()) if value is not None}
+            if numbers:
+                yield Row((moment_us - start_us) // _MICROS, moment_us, numbers)
+        elif record.HasField("run"):
+            start_us = start_us or _moment_us(record.run.start_time)
+
+
+def _history_row(history: Any, draft: RunDraft) -> Row:
+    """The numbers of one `wandb.log`. What is no number is noted as left out."""
+    step = history.step.num
+    moment_us = 0
+    values: dict[str, float] = {}
+    # A histogram or an image is a mapping with its kind in it, and may come in pieces.
+    media: set[str] = set()
+    nested: dict[str, Any] = {}
+    for item in history.item:
+        name = _name(item)
+        value = _value(item)
+        if name == "_timestamp":
+            moment_us = time_us(float(value))
+        elif name == "_step":
+            step = int(value)
+        elif name.endswith("._type"):
+            media.add(name.removesuffix("._type"))
+        elif not name.startswith("_"):
+            nested[name] = value
+    for name, value in _flat(nested, media):
+        if any(name == kind or name.startswith(f"{kind}.") for kind in media):
+            draft.leave_out("Images, histograms, tables and other media were left out.")
+            continue
+        number = _number(value)
+        if number is None:
+            draft.leave_out(f"Values of {name[:60]!r} that are no numbers were left out.")
+        else:
+            values[name] = number
+    # In the file the order is by chance; rows of the same metrics shall look the same.
+    return Row(step, moment_us, dict(sorted(values.items())))
+
+
+def _flat(
+    nested: dict[str, Any], media: set[str] | None = None, prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings but those that W&B keeps for itself. Collects the names of media."""
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if name.startswith("_"):
+            continue
+        if isinstance(value, dict) and "_type" in value:
+            if media is not None:
+                media.add(name)
+                yield name, None
+        elif isinstance(value, dict) and value and depth < _NESTING_MAX:
+            yield from _flat(value, media, f"{name}.", depth + 1)
+        else:
+            yield name, value
+
+
+def _apply(into: dict[str, Any], update: Any) -> None:
+    """Applies the changes of a config or summary record."""
+    for item in update.remove:
+        parent, last = _place(into, item)
+        parent.pop(last, None)
+    for item in update.update:
+        parent, last = _place(into, item)
+        parent[last] = _parsed(item.value_json)
+
+
+def _place(into: dict[str, Any], item: Any) -> tuple[dict[str, Any], str]:
+    path = list(item.nested_key) or [item.key]
+    for key in path[:-1]:
+        inner = into.get(key)
+        if not isinstance(inner, dict):
+            inner = into[key] = {}
+        into = inner
+    return into, path[-1]
+
+
+def _name(item: Any) -> str:
+    return ".".join(item.nested_key) or item.key
+
+
+def _value(item: Any) -> Any:
+    for typed in ("boolean", "integer", "number"):
+        if item.HasField(typed):
+            return getattr(item, typed)
+    return _parsed(item.value_json)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        # NaN, Infinity and -Infinity as well, which W&B writes as they are.
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _number(value: Any) -> float | None:
+    if not isinstance(value, (bool, int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _moment_us(moment: Any) -> int:
+    return moment.seconds * _MICROS + moment.nanos // 1000
+
+
+def _records(path: Path) -> Iterator[Any]:
+    for data in _log_records(path):
+        try:
+            yield _Record.FromString(data)
+        except DecodeError:
+            raise SourceDamaged(f"{path} holds something that is no record of W&B.") from None
+
+
+def _log_records(path: Path) -> Iterator[bytes]:
+    """The records of LevelDB's log format. One that is cut off at the end is left out.
+
+    Format: https://github.com/google/leveldb/blob/main/doc/log_format.md, with plain CRC-32 over type and data.
+    """
+    with path.open("rb") as file:
+        head = file.read(_FILE_HEAD.size)
+        if len(head) < _FILE_HEAD.size:
+            return
+        if _FILE_HEAD.unpack(head)[:2] != _MAGIC:
+            raise SourceDamaged(f"{path} does not begin as a file of W&B does.")
+        block = head + file.read(_BLOCK_BYTES - len(head))
+        number, offset = 0, len(head)
+        parts: list[bytes] = []
+        while block:
+            while offset + _RECORD_HEAD.size <= len(block):
+                checksum, length, kind = _RECORD_HEAD.unpack_from(block, offset)
+                end = offset + _RECORD_HEAD.size + length
+                if end > len(block):
+                    if len(block) < _BLOCK_BYTES:
+                        return
+                    raise _damaged(path, number, offset)
+                data = block[offset + _RECORD_HEAD.size : end]
+                if zlib.crc32(block[end - length - 1 : end]) != checksum or kind not in (_FULL, _FIRST, _MIDDLE, _LAST):
+                    raise _damaged(path, number, offset)
+                if kind in (_FULL, _FIRST):
+                    parts = []
+                parts.append(data)
+                if kind in (_FULL, _LAST):
+                    yield b"".join(parts)
+                offset = end
+            if len(block) < _BLOCK_BYTES:
+                return
+            block, number, offset = file.read(_BLOCK_BYTES), number + 1, 0
+
+
+def _damaged(path: Path, block: int, offset: int) -> SourceDamaged:
+    return SourceDamaged(f"{path} is damaged at byte {block * _BLOCK_BYTES + offset:,}: what follows was not read.")

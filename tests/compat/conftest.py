@@ -1,0 +1,49 @@
+"""A platform for all tests of this folder, and the environment of the tools whose files they import."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.importing import Peer
+from support.platform import Platform, running_platform
+from support.training import connection_of
+
+from penstock.client import Client
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def peers() -> Path:
+    """The Python of the peers' environment, which is made if it is not there."""
+    made = subprocess.run(
+        ["sh", "deploy/tools/peers.sh"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    if made.returncode and os.environ.get("PENSTOCK_TEST_SERVERS") != "required":
+        pytest.skip(f"the tools to compare with cannot be installed: {made.stderr.strip()[-200:]}")
+    assert made.returncode == 0, made.stderr
+    return Path(made.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One for all: each test imports into a project of its own."""
+    with running_platform(tmp_path_factory.mktemp("platform")) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="session")
+def client(platform: Platform) -> Iterator[Client]:
+    with Client(connection_of(platform.env)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def writer(request: pytest.FixtureRequest, peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    """The tool of the module: `write_<tool>.py` for `test_import_<tool>.py`."""
+    tool = request.module.__name__.rpartition("test_import_")[2]
+    script = Path(__file__).parent / "writers" / f"write_{tool}.py"
+    with Peer(peers, script, tmp_path_factory.mktemp("writer") / "log") as peer:
+        yield peer

@@ -1,0 +1,119 @@
+"""Offline runs of W&B, imported by the command and read back point by point."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.importing import Peer, imported_points, run_import
+from support.platform import Platform
+
+from penstock.client import Client
+from penstock.client.records import run_record
+
+pytestmark = pytest.mark.slow
+
+ROWS = 200
+
+
+@pytest.fixture(scope="module")
+def logged(writer: Peer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run with all that W&B knows."""
+    folder = tmp_path_factory.mktemp("wandb")
+    return {**writer.ask("write", folder=str(folder), rows=ROWS), "folder": folder}
+
+
+def steps_and_values(client: Client, run: str) -> dict[str, list[tuple[int, str]]]:
+    return {
+        key: [(step, value) for step, _, value in points]
+        for key, points in imported_points(client, run).items()
+        if not key.startswith("system/")
+    }
+
+
+def as_logged(answer: dict[str, Any]) -> dict[str, list[tuple[int, str]]]:
+    return {key: sorted((step, value) for step, value in points) for key, points in answer["points"].items()}
+
+
+def test_everything_that_was_logged(platform: Platform, client: Client, logged: dict[str, Any]) -> None:
+    done = run_import(platform, "wandb-offline", str(logged["folder"]), "-p", "wb-all")
+    assert (done.exit_code, list(done.outcomes().values())) == (0, ["imported"]), done.error
+    [imported] = done.runs.values()
+    assert steps_and_values(client, imported["run"]) == as_logged(logged)
+    times = [time for points in imported_points(client, imported["run"]).values() for _, time, _ in points]
+    assert logged["began_us"] <= min(times) <= max(times) <= logged["ended_us"]
+
+    run = run_record(client.run(imported["run"]))
+    assert (run["display_name"], run["notes"], run["group"]) == ("baseline", "The *first* one.", "ablation")
+    assert run["state"] == "FINISHED"
+    assert run["params"] == {
+        "lr": 0.01,
+        "layers": [64, 32],
+        "optimizer.name": "adam",
+        "optimizer.amsgrad": True,
+        "seed": 7,
+        "resume": None,
+        "epochs": 3,
+    }
+    expected_tags = {"paper": "", "gpu": "", "wandb.id": logged["id"], "wandb.job_type": "train"}
+    assert expected_tags.items() <= run["tags"].items()
+    assert run["tags"]["penstock.import.tool"] == "wandb-offline"
+    # What W&B itself repeats there, the last value of each metric, is no summary of the user's.
+    assert run["summary"] == {"best_accuracy": 0.875, "text": "hello"}
+    left_out = " ".join(imported["notices"])
+    assert "'text'" in left_out
+    assert "histograms" in left_out
+    [experiment] = client.experiments("wb-all", display_name="vision")
+    assert run["experiment"] == experiment.name
+
+    again = run_import(platform, "wandb-offline", str(logged["folder"]), "-p", "wb-all")
+    assert (list(again.outcomes().values()), again.summary["points_added"]) == (["unchanged"], 0)
+
+
+def test_a_file_that_is_still_being_written(
+    platform: Platform, client: Client, logged: dict[str, Any], tmp_path: Path
+) -> None:
+    file = Path(logged["file"])
+    copy = tmp_path / file.parent.name / file.name
+    copy.parent.mkdir()
+    # Cut within a record.
+    copy.write_bytes(file.read_bytes()[: file.stat().st_size // 10])
+    begun = run_import(platform, "wandb-offline", str(tmp_path), "-p", "wb-grown", "--experiment", "mine")
+    [first] = begun.runs.values()
+    assert (begun.exit_code, first["outcome"], first["state"]) == (0, "imported", "CRASHED")
+    assert 0 < first["points"] < len(as_logged(logged)["loss"]) * 2
+
+    moved = tmp_path / "moved"
+    shutil.copytree(file.parent, moved)
+    grown = run_import(platform, "wandb-offline", str(moved / file.name), "-p", "wb-grown", "--experiment", "mine")
+    [second] = grown.runs.values()
+    assert (second["outcome"], second["state"], second["run"]) == ("continued", "FINISHED", first["run"])
+    assert first["points"] + second["points_added"] == second["points"]
+    assert steps_and_values(client, second["run"]) == as_logged(logged)
+    assert client.run(second["run"]).failure == ""
+    assert run_record(client.run(second["run"]))["params"]["epochs"] == 3
+
+
+def test_a_failed_run_and_damaged_files(
+    platform: Platform, client: Client, writer: Peer, logged: dict[str, Any], tmp_path: Path
+) -> None:
+    failed = writer.ask("fail", folder=str(tmp_path))
+    file = Path(logged["file"])
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    for name, content in (("flipped", bytes(data)), ("foreign", b"no file of W&B"), ("empty", b"")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"run-{name}.wandb").write_bytes(content)
+    done = run_import(platform, "wandb-offline", str(tmp_path), "-p", "wb-damaged")
+    assert done.exit_code == 1
+    whole = next(label for label in done.runs if label.endswith(failed))
+    assert done.outcomes() == {"flipped": "failed", "foreign": "failed", "empty": "failed", whole: "imported"}
+    assert "is damaged at byte" in done.runs["flipped"]["message"]
+    assert "does not begin as a file of W&B does" in done.runs["foreign"]["message"]
+    assert "ends too early" in done.runs["empty"]["message"]
+    assert (done.summary["failed"], done.summary["imported"]) == (3, 1)
+    record = client.run(done.runs[whole]["run"])
+    assert (run_record(record)["state"], record.failure) == ("FAILED", "Exit code 3.")
+    # What was read before the damage is there.
+    before = steps_and_values(client, done.runs["flipped"]["run"])["loss"]
+    assert before == as_logged(logged)["loss"][: len(before)]

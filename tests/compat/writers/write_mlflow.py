@@ -1,0 +1,71 @@
+"""Logs to MLflow, wherever a tracking URI leads."""
+
+import os
+from typing import Any
+
+os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # newer versions keep folders for those who insist
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from serving import bits, serve
+
+BEGAN_MS = 1_700_000_000_000
+Points = dict[str, list[tuple[int, int, str]]]
+
+
+def log(client: MlflowClient, run_id: str, metrics: list[tuple[str, int, int, float]]) -> Points:
+    points: Points = {}
+    batch = []
+    for key, step, time_ms, value in metrics:
+        batch.append(Metric(key, value, time_ms, step))
+        points.setdefault(key, []).append((step, time_ms * 1000, bits(value)))
+    for first in range(0, len(batch), 1000):
+        client.log_batch(run_id, metrics=batch[first : first + 1000])
+    return points
+
+
+def write(uri: str, rows: int) -> dict[str, Any]:
+    """A run that goes on, one in it, one that failed, and what must not be imported. Returns ids and points."""
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("team/vision")
+    parent = client.create_run(experiment, start_time=BEGAN_MS, run_name="parent").info.run_id
+    params = {"lr": "0.01", "layers": "3", "model": "a: b\n'c'", "augment": "True", "version": "1.10", "big": "1e400"}
+    tags = {"mlflow.note.content": "Some *notes*.", "colour": "rød\nand more", "mlflow.user": "somebody"}
+    client.log_batch(
+        parent,
+        params=[Param(key, value) for key, value in params.items()],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+    )
+    curve = [("loss", step, BEGAN_MS + 2 * step, 1 / (step + 1)) for step in range(rows)]
+    odd = [
+        ("odd/nan", 3, BEGAN_MS, float("nan")),
+        ("odd/inf", -7, BEGAN_MS, float("inf")),
+        ("odd/inf", 2**40, BEGAN_MS + 1, -float("inf")),
+        ("odd/name .-_/x", 0, BEGAN_MS, 0.1),
+    ]
+    points = {parent: log(client, parent, curve + odd)}
+    child = client.create_run(experiment, start_time=BEGAN_MS, tags={"mlflow.parentRunId": parent}).info.run_id
+    points[child] = log(client, child, [("loss", 1, BEGAN_MS, 0.5)])
+    client.set_terminated(child, "FINISHED", end_time=BEGAN_MS + 5_000)
+    failed = client.create_run("0", start_time=BEGAN_MS, run_name="failed").info.run_id
+    client.set_terminated(failed, "FAILED", end_time=BEGAN_MS + 60)
+    points[failed] = {}
+    deleted = client.create_run(experiment, run_name="deleted").info.run_id
+    client.delete_run(deleted)
+    return {"parent": parent, "child": child, "failed": failed, "deleted": deleted, "points": points}
+
+
+def grow(uri: str, run: str, rows: int) -> Points:
+    """Goes on with a run, and ends it. Some points come late: their time is before that of others."""
+    client = MlflowClient(uri)
+    late = [("loss", step, BEGAN_MS + 2 * step - 1, -float(step)) for step in range(1, rows, 7)]
+    more = [("loss", rows + step, BEGAN_MS + 2 * (rows + step), 0.25) for step in range(rows)]
+    new = [("a/new", step, BEGAN_MS, step / 3) for step in range(10)]
+    points = log(client, run, late + more + new)
+    client.log_param(run, "added", "later")
+    client.set_tag(run, "colour", "blue")
+    client.set_terminated(run, "FINISHED", end_time=BEGAN_MS + 90_000)
+    return points
+
+
+serve({"write": write, "grow": grow})

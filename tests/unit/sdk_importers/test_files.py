@@ -1,0 +1,120 @@
+"""The file formats of TensorBoard and W&B: whole, cut off, damaged."""
+
+import contextlib
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from penstock.errors import NotFound
+from penstock.importers import wandb
+from penstock.importers.model import SourceDamaged
+from penstock.importers.tensorboard import TensorBoardSource
+from penstock.importers.tfrecord import records
+from penstock.importers.wandb import WandbOfflineSource
+
+# From RFC 3720, B.4: the CRC-32C of 32 bytes of zeros, and of 32 bytes of ones.
+CRC_OF_ZEROS = 0x8A9136AA
+CRC_OF_ONES = 0x62A8AB43
+
+
+def masked(crc: int) -> bytes:
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def crc32c(data: bytes) -> int:
+    """Bit by bit, as the polynomial says it."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def tfrecord(data: bytes) -> bytes:
+    length = struct.pack("<Q", len(data))
+    return length + masked(crc32c(length)) + data + masked(crc32c(data))
+
+
+def wandb_file(payloads: Sequence[bytes]) -> bytes:
+    """LevelDB's log, as wandb writes it."""
+    out = bytearray(struct.pack("<4sHB", b":W&B", 0xBEE1, 0))
+    for payload in payloads:
+        first = True
+        while first or payload:
+            left = 32_768 - len(out) % 32_768
+            if left < 7:
+                out += bytes(left)
+                continue
+            piece, payload = payload[: left - 7], payload[left - 7 :]
+            kind = (1 if not payload else 2) if first else (4 if not payload else 3)
+            body = bytes([kind]) + piece
+            out += struct.pack("<IH", zlib.crc32(body), len(piece)) + body
+            first = False
+    return bytes(out)
+
+
+def tensorboard_records(path: Path) -> Iterator[bytes]:
+    return records(path, check=True)
+
+
+FORMATS: dict[str, tuple[Callable[[Sequence[bytes]], bytes], Callable[[Path], Iterator[bytes]]]] = {
+    "tensorboard": (lambda payloads: b"".join(map(tfrecord, payloads)), tensorboard_records),
+    "wandb": (wandb_file, wandb._log_records),
+}
+PAYLOADS = [b"first", b"", b"x" * 300, b"last"]
+
+
+def test_the_checksum_is_the_one_of_the_standard() -> None:
+    assert crc32c(bytes(32)) == CRC_OF_ZEROS
+    assert crc32c(b"\xff" * 32) == CRC_OF_ONES
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_records_short_and_long(name: str, tmp_path: Path) -> None:
+    write, read = FORMATS[name]
+    payloads = [b"a", b"", b"b" * 32_761, b"c" * 32_754, b"d" * 32_755, b"e" * 100_000, b"f" * 3_000_000, b"g"]
+    path = tmp_path / "file"
+    path.write_bytes(write(payloads))
+    assert list(read(path)) == payloads
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_record_that_is_cut_off_is_left_out(name: str, tmp_path: Path) -> None:
+    write, read = FORMATS[name]
+    whole = write(PAYLOADS)
+    path = tmp_path / "file"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        found = list(read(path))
+        assert found == PAYLOADS[: len(found)]
+        assert len(found) < len(PAYLOADS)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_flipped_bit_passes_for_data(name: str, tmp_path: Path) -> None:
+    write, read = FORMATS[name]
+    whole = write(PAYLOADS)
+    path = tmp_path / "file"
+    begin = 7 if name == "wandb" else 0
+    for place in range(begin, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x10
+        path.write_bytes(damaged)
+        found: list[bytes] = []
+        with contextlib.suppress(SourceDamaged):
+            found.extend(read(path))
+        assert found == PAYLOADS[: len(found)]
+        assert len(found) < len(PAYLOADS)
+
+
+@pytest.mark.parametrize("source", [TensorBoardSource, WandbOfflineSource])
+def test_places_that_hold_nothing(source: type[TensorBoardSource] | type[WandbOfflineSource], tmp_path: Path) -> None:
+    for place, reason in ((tmp_path, "SOURCE_EMPTY"), (tmp_path / "absent", "SOURCE_NOT_FOUND")):
+        with pytest.raises(NotFound) as caught:
+            source(place).entries()
+        assert caught.value.reason == reason
+        assert str(place) in caught.value.message
