@@ -17,6 +17,7 @@ from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.stores.metric_log import BatchRecord, MetricLog
 from penstock_tracking.domain import Run
 from penstock_tracking.search import LatestSource, RunIndex, RunQuery
+from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.latest import LatestReader
 from penstock_tracking.store import COLLECTIONS, EXPERIMENTS, TrackingStore
 
@@ -36,12 +37,17 @@ class Platform:
     clock: ManualClock = field(default_factory=ManualClock)
     sequences: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def runs(self) -> SegmentedLog:
+        """The runs as a replica reads them that has nothing in memory."""
+        return SegmentedLog(self.log, self.documents, self.blobs)
+
     @cached_property
     def index(self) -> RunIndex:
         return self.replica()
 
     def replica(self, bytes_max: int = 1_000_000, latest: LatestSource | None = None) -> RunIndex:
-        source = latest or LatestReader(self.log, self.store)
+        source = latest or LatestReader(self.runs, self.store)
         return RunIndex(self.documents, self.log, source, self.blobs, self.clock, bytes_max=bytes_max)
 
     async def add(self, number: int, project: str = PROJECT, **fields: object) -> Run:

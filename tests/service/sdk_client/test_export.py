@@ -298,14 +298,19 @@ def test_an_export_that_was_killed_goes_on(project: Any, runs: tuple[str, str], 
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("all")] == ["all"]
 
 
-def test_another_request_begins_anew(project: Any, runs: tuple[str, str], tmp_path: Path) -> None:
+def test_another_request_does_not_cost_what_was_cut_short(project: Any, runs: tuple[str, str], tmp_path: Path) -> None:
     def cut(progress: ExportProgress) -> None:
         if progress.points:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         project.client.export(project.id, tmp_path / "all", on_progress=cut)
-    done = project.client.export(project.id, tmp_path / "all", filter="display_name = 'long'")
+    with pytest.raises(errors.InvalidInput, match="an export of something else that was cut short"):
+        project.client.export(project.id, tmp_path / "all", filter="display_name = 'long'")
+    assert project.client.export(project.id, tmp_path / "all").resumed
+    with pytest.raises(KeyboardInterrupt):
+        project.client.export(project.id, tmp_path / "all", replace=True, on_progress=cut)
+    done = project.client.export(project.id, tmp_path / "all", filter="display_name = 'long'", replace=True)
     assert (done.runs, done.resumed) == (1, False)
 
 
@@ -329,6 +334,11 @@ def test_only_an_export_is_replaced(project: Any, runs: tuple[str, str], tmp_pat
         with pytest.raises(errors.InvalidInput, match="is no export"):
             project.client.export(project.id, mine, replace=replace)
     assert (mine / "notes.txt").read_text() == "kept"
+    (tmp_path / "their.partial").mkdir()
+    (tmp_path / "their.partial" / "notes.txt").write_text("kept")
+    with pytest.raises(errors.InvalidInput, match="is no export"):
+        project.client.export(project.id, tmp_path / "their", replace=True)
+    assert [path.name for path in (tmp_path / "their.partial").iterdir()] == ["notes.txt"]
     (tmp_path / "empty").mkdir()
     project.client.export(project.id, tmp_path / "empty")
     with pytest.raises(errors.InvalidInput, match="Replace it with"):

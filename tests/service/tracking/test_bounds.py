@@ -20,8 +20,9 @@ from penstock_tracking.app import open_stores
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import KEYS_PER_BLOCK_MAX, digest_of
 from penstock_tracking.ingest.committer import ring_run
-from penstock_tracking.series.columns import ColumnReader
+from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.latest import LatestReader
+from penstock_tracking.series.reader import SeriesReader
 from penstock_tracking.store import TrackingStore
 
 PROJECT = "projects/default"
@@ -175,7 +176,7 @@ async def test_params_are_told_again_only_when_they_changed(tracking: Tracking) 
 
 async def test_a_reader_that_leaves_at_any_moment_takes_nothing_from_the_next(tmp_path: Path) -> None:
     stores = await open_stores(settings_in(tmp_path), SystemClock())
-    documents, log = stores.documents, stores.metric_log
+    log = stores.metric_log
     run = Run("default", "0" * 32, b"r" * 16, "0", "swift-delta", "users/ada", 1, 1, 1)
     batches = 4_800
     records = []
@@ -186,8 +187,9 @@ async def test_a_reader_that_leaves_at_any_moment_takes_nothing_from_the_next(tm
                 b"r" * 16, b"w" * 16, sequence, digest_of(inner), b"c" * 32, 1, sequence, sequence == 1, 0, inner
             )
         )
-    latest, columns = LatestReader(log, TrackingStore(documents)), ColumnReader(log)
-    reads: list[Callable[[], Awaitable[object]]] = [lambda: latest.of_run(run), lambda: columns.columns(run)]
+    runs = SegmentedLog(log, stores.documents, stores.blobs)
+    latest, series = LatestReader(runs, TrackingStore(stores.documents)), SeriesReader(runs)
+    reads: list[Callable[[], Awaitable[object]]] = [lambda: latest.of_run(run), lambda: series.open(run)]
     for moment in range(16):
         await log.append(records[moment * 300 : moment * 300 + 300])
         for read in reads:
@@ -197,7 +199,7 @@ async def test_a_reader_that_leaves_at_any_moment_takes_nothing_from_the_next(tm
             await asyncio.wait([reading])
     [(_, value)] = await latest.of_run(run)
     assert (value.count, value.step) == (batches, batches)
-    points = (await columns.columns(run)).points("loss")
+    [points] = [points async for points in (await series.open(run)).points("loss")]
     assert points.steps.tolist() == list(range(1, batches + 1))
     await stores.close()
 

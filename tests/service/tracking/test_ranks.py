@@ -19,8 +19,9 @@ from penstock_tracking.domain import HEARTBEAT_LEASE_S, Run, RunState
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import WriterStream
-from penstock_tracking.series.columns import ColumnReader
+from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.latest import LatestReader
+from penstock_tracking.series.reader import SeriesReader
 from penstock_tracking.service import TrackingService
 from penstock_tracking.store import TrackingStore
 
@@ -132,8 +133,9 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
     stores = await open_stores(settings_in(tmp_path), clock)
     log, hot = stores.metric_log, stores.hot
     store = TrackingStore(stores.documents)
-    streams = WriterStreams(store, log, GroupCommitter(log, hot), clock)
-    service = TrackingService(store, log, hot, streams, LatestReader(log, store), ColumnReader(log), clock)
+    runs = SegmentedLog(log, stores.documents, stores.blobs)
+    streams = WriterStreams(store, runs, GroupCommitter(log, hot), clock)
+    service = TrackingService(store, runs, hot, streams, LatestReader(runs, store), SeriesReader(runs), clock)
     name = RunName("default", random_id())
     blank = Run("default", name.run_id, b"k" * 16, "0", "swift-delta", "users/ada", 1, 1, 1)
     await store.add_run(blank)

@@ -12,8 +12,9 @@ from penstock_tracking.app import open_stores
 from penstock_tracking.domain import HEARTBEAT_LEASE_S, RunState
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
-from penstock_tracking.series.columns import ColumnReader
+from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.latest import LatestReader
+from penstock_tracking.series.reader import SeriesReader
 from penstock_tracking.service import TrackingService
 from penstock_tracking.store import TrackingStore
 
@@ -58,8 +59,9 @@ async def test_a_run_that_went_silent_counts_as_crashed_and_lives_again_when_hea
     stores = await open_stores(settings_in(tmp_path), clock)
     log, hot = stores.metric_log, stores.hot
     store = TrackingStore(stores.documents)
-    streams = WriterStreams(store, log, GroupCommitter(log, hot), clock)
-    service = TrackingService(store, log, hot, streams, LatestReader(log, store), ColumnReader(log), clock)
+    runs = SegmentedLog(log, stores.documents, stores.blobs)
+    streams = WriterStreams(store, runs, GroupCommitter(log, hot), clock)
+    service = TrackingService(store, runs, hot, streams, LatestReader(runs, store), SeriesReader(runs), clock)
     async with serving_tracking(tmp_path) as tracking:
         run = await tracking.new_run()
     run_id = run.name.rpartition("/")[2]

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_tracking.ingest.codec import DecodedBlock
-from penstock_tracking.series.columns import Points, RunColumns
+from penstock_tracking.segments.batches import DecodedBatch
+from penstock_tracking.series.columns import RunColumns
 from penstock_tracking.series.downsample import downsample
-from penstock_tracking.series.follower import FollowedBatch
 from penstock_tracking.series.latest import LatestTable, LatestValue
+from penstock_tracking.series.points import Points
 
 Row = tuple[int, int, float]
 values = st.one_of(st.floats(width=64), st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0]))
@@ -85,7 +86,7 @@ def test_columns_give_every_point_once_in_order(batches: list[list[Row]]) -> Non
     columns = RunColumns()
     keys = ["a", "b"]
     for index, points in enumerate(batches):
-        columns.take(FollowedBatch(b"w", index % 2, index + 1, keys, [block(points, (0, 1))], 1))
+        columns.take(DecodedBatch(b"w", index % 2, index + 1, b"", keys, [block(points, (0, 1))], 1))
     everything = [p for points in batches for p in points]
     got = columns.points("a")
     assert list(zip(got.steps.tolist(), got.times_us.tolist(), strict=True)) == sorted((p[0], p[1]) for p in everything)
@@ -98,8 +99,8 @@ def test_columns_give_every_point_once_in_order(batches: list[list[Row]]) -> Non
 
 def test_only_wanted_columns_are_kept() -> None:
     columns = RunColumns(["b"])
-    columns.take(FollowedBatch(b"w", 0, 1, ["a", "b"], [block([(1, 1, 2.0)], (0, 1))], 1))
-    columns.take(FollowedBatch(b"w", 0, 2, ["a", "b"], [block([(2, 1, 3.0)], (0,))], 1))
+    columns.take(DecodedBatch(b"w", 0, 1, b"", ["a", "b"], [block([(1, 1, 2.0)], (0, 1))], 1))
+    columns.take(DecodedBatch(b"w", 0, 2, b"", ["a", "b"], [block([(2, 1, 3.0)], (0,))], 1))
     assert columns.keys == ["b"]
     assert columns.points("b").values.tolist() == [2.0]
     assert len(columns.points("a")) == 0

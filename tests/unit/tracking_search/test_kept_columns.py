@@ -56,7 +56,7 @@ QUERIES = [
 async def check(platform: Platform, *replicas: RunIndex) -> None:
     """Compares the answers of replicas with those of an index made from nothing."""
     documents: Any = Blind(platform.documents)
-    latest = LatestReader(platform.log, platform.store)
+    latest = LatestReader(platform.runs, platform.store)
     scratch = RunIndex(documents, platform.log, latest, platform.blobs, platform.clock)
     for query in QUERIES:
         expected = await scratch.search(query)
@@ -89,7 +89,7 @@ async def test_a_new_replica_goes_on_from_what_is_kept(platform: Platform) -> No
             read.append(run_id)
             return await super().latest(project, run_id)
 
-    replica = platform.replica(latest=Counting(platform.log, platform.store))
+    replica = platform.replica(latest=Counting(platform.runs, platform.store))
     await check(platform, replica)
     assert read == []
     run = await platform.add(1_000)

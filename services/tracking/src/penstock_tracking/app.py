@@ -17,8 +17,10 @@ from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.jobs import crash_check, keep_columns
 from penstock_tracking.search import RunIndex
-from penstock_tracking.series.columns import ColumnReader
+from penstock_tracking.segments.compactor import Compactor
+from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.latest import LatestReader
+from penstock_tracking.series.reader import SeriesReader
 from penstock_tracking.service import TrackingService
 from penstock_tracking.servicer import TrackingServicer
 from penstock_tracking.settings import TrackingSettings
@@ -73,13 +75,20 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
     documents, metric_log, hot = stores.documents, stores.metric_log, stores.hot
     store = TrackingStore(documents)
     committer = GroupCommitter(metric_log, hot)
-    streams = WriterStreams(store, metric_log, committer, clock)
-    latest = LatestReader(metric_log, store)
-    columns = ColumnReader(metric_log)
-    service = TrackingService(store, metric_log, hot, streams, latest, columns, clock)
+    log = SegmentedLog(metric_log, documents, stores.blobs)
+    streams = WriterStreams(store, log, committer, clock)
+    latest = LatestReader(log, store)
+    service = TrackingService(store, log, hot, streams, latest, SeriesReader(log), clock)
     index = RunIndex(documents, metric_log, latest, stores.blobs, clock)
     servicer = TrackingServicer(service, streams, index, clock)
 
+    jobs = [
+        Job("group-commit", committer.run),
+        Job("crash-check", crash_check(service, settings.crash_check_interval_s)),
+        Job("keep-columns", keep_columns(index, settings.keep_columns_interval_s)),
+    ]
+    if settings.compaction:
+        jobs.append(Job("compaction", Compactor(log, stores.blobs, clock).run))
     return Application(
         mounts=[
             Mount(
@@ -90,10 +99,6 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
                 },
             )
         ],
-        jobs=[
-            Job("group-commit", committer.run),
-            Job("crash-check", crash_check(service, settings.crash_check_interval_s)),
-            Job("keep-columns", keep_columns(index, settings.keep_columns_interval_s)),
-        ],
+        jobs=jobs,
         close=stores.close,
     )

@@ -10,9 +10,9 @@ from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracki
 from penstock_kit.search import Group
 from penstock_tracking.domain import Experiment, JsonText, MetricDefinition, ParamChange, Run, RunUpdates, Value
 from penstock_tracking.errors import FieldInvalid
-from penstock_tracking.series.columns import Points
 from penstock_tracking.series.downsample import Buckets
 from penstock_tracking.series.latest import LatestValue
+from penstock_tracking.series.points import Points
 
 __all__ = [
     "RUN_FIELDS",

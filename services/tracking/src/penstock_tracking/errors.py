@@ -26,6 +26,7 @@ __all__ = [
     "PatternInvalid",
     "RunDeleted",
     "RunExists",
+    "RunMoved",
     "RunNotFound",
     "RunTooLarge",
     "SequenceGap",
@@ -71,6 +72,12 @@ class RunExists(AlreadyExists):
     """Somebody else made a run with this id."""
 
     reason = "RUN_EXISTS"
+
+
+class RunMoved(Unavailable):
+    """What a run is kept in was replaced while it was read: read it again."""
+
+    reason = "RUN_MOVED"
 
 
 class RunDeleted(PreconditionFailed):

@@ -2,8 +2,11 @@
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 import re2
@@ -12,7 +15,7 @@ from penstock_kit.clock import Clock
 from penstock_kit.ids import derived_id
 from penstock_kit.names import ExperimentName, ProjectName, RunName
 from penstock_kit.stores.hot import HotStore
-from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, LogFull, MetricLog
+from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, LogFull
 from penstock_tracking.domain import (
     Experiment,
     LifecycleStage,
@@ -37,6 +40,7 @@ from penstock_tracking.errors import (
     PatternInvalid,
     RunDeleted,
     RunExists,
+    RunMoved,
     RunNotFound,
     TooManyEntries,
     TooManyMetrics,
@@ -47,9 +51,12 @@ from penstock_tracking.ingest.committer import StorageFull, ring_run
 from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.ingest.writer import CHAIN_START, chained
 from penstock_tracking.naming import run_display_name
-from penstock_tracking.series.columns import ColumnReader, Points, RunColumns
-from penstock_tracking.series.downsample import Buckets, downsample
+from penstock_tracking.segments.files import SegmentGone
+from penstock_tracking.segments.log import SegmentedLog
+from penstock_tracking.series.downsample import Buckets
 from penstock_tracking.series.latest import LatestReader, LatestValue
+from penstock_tracking.series.points import Points
+from penstock_tracking.series.reader import Charted, RunSeries, SeriesReader
 from penstock_tracking.series.watch import RunWatch
 from penstock_tracking.store import DEFAULT_EXPERIMENT_ID, Stored, TrackingStore
 from penstock_tracking.threads import in_thread
@@ -68,7 +75,10 @@ SERIES_PER_REQUEST_MAX: Final = 20_000
 POINTS_PER_PIECE_MAX: Final = 65_536
 POINTS_PER_RESPONSE_MAX: Final = 400_000  # points or buckets; a bucket takes 100 bytes, and clients receive 64 MiB
 METRICS_PER_RESPONSE_MAX: Final = 100_000
-HEAVY_READS_AT_ONCE: Final = 2  # of whole runs: they need memory, and threads that others wait for
+HEAVY_READS_AT_ONCE: Final = 4  # of runs: they need memory, and threads that others wait for
+RUNS_READ_AHEAD: Final = 8  # of one request: they wait for stores side by side
+SERIES_DECODED_AT_ONCE: Final = 32
+READ_ATTEMPTS_MAX: Final = 3
 PATTERN_MEMORY_BYTES: Final = 1_000_000
 
 
@@ -109,11 +119,11 @@ class TrackingService:
     def __init__(
         self,
         store: TrackingStore,
-        log: MetricLog,
+        log: SegmentedLog,
         hot: HotStore,
         streams: WriterStreams,
         latest: LatestReader,
-        columns: ColumnReader,
+        reader: SeriesReader,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -121,7 +131,7 @@ class TrackingService:
         self._hot = hot
         self._streams = streams
         self._latest = latest
-        self._columns = columns
+        self._reader = reader
         self._clock = clock
         self._heavy_reads = asyncio.Semaphore(HEAVY_READS_AT_ONCE)
 
@@ -421,7 +431,7 @@ class TrackingService:
             content=checked.content,
         )
         try:
-            [outcome] = await self._log.append([record])
+            [outcome] = await self._log.metric_log.append([record])
         except LogFull:
             raise StorageFull("The server's disk is full: nothing of the batch was kept.") from None
         await ring_run(self._hot, stored.value.log_key)
@@ -492,47 +502,88 @@ class TrackingService:
         expected = sum(max(1, len(run.ranks)) if ranks_apart else 1 for run in runs) * len(keys)
         points_max = min(max_points, POINTS_PER_RESPONSE_MAX // min(expected, SERIES_PER_REQUEST_MAX))
         count = 0
-
-        def reduced(run: Run, columns: RunColumns) -> list[Series]:
-            name = RunName(run.project, run.run_id)
-            found: list[Series] = []
-            for key, rank in _series_of(columns, keys, ranks_apart):
-                points = columns.points(key, rank=rank, first=first, last=last)
-                if len(points):
-                    data = points if len(points) <= points_max else downsample(points, points_max)
-                    found.append(Series(name, key, rank, len(points), data))
-                if count + len(found) > SERIES_PER_REQUEST_MAX:
+        ahead: deque[asyncio.Task[list[Series]]] = deque()
+        waiting = iter(runs)
+        try:
+            while True:
+                for run in islice(waiting, RUNS_READ_AHEAD - len(ahead)):
+                    ahead.append(
+                        asyncio.create_task(self._series_of_run(run, keys, first, last, points_max, ranks_apart))
+                    )
+                if not ahead:
+                    return
+                found = await ahead.popleft()
+                count += len(found)
+                if count > SERIES_PER_REQUEST_MAX:
                     raise TooManySeries(
                         f"The answer would hold more than {SERIES_PER_REQUEST_MAX:,} series.",
                         limit="SERIES_PER_REQUEST_MAX",
                     )
-            return found
+                yield found
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
 
-        for run in runs:
-            async with self._heavy_reads:
-                found = await in_thread(reduced, run, await self._columns.columns(run, keys))
-            count += len(found)
-            yield found
+    async def _series_of_run(
+        self,
+        run: Run,
+        keys: Sequence[str],
+        first: int | None,
+        last: int | None,
+        points_max: int,
+        ranks_apart: bool,
+    ) -> list[Series]:
+        async with self._heavy_reads:
+            for _ in range(READ_ATTEMPTS_MAX):
+                try:
+                    return await self._charted(run, keys, first, last, points_max, ranks_apart)
+                except SegmentGone:
+                    continue  # it was merged and removed while it was read: the next one is there
+        raise _moved(run)
+
+    async def _charted(
+        self,
+        run: Run,
+        keys: Sequence[str],
+        first: int | None,
+        last: int | None,
+        points_max: int,
+        ranks_apart: bool,
+    ) -> list[Series]:
+        name = RunName(run.project, run.run_id)
+        series = await self._reader.open(run, keys)
+        wanted = list(islice(_series_of(series, keys, ranks_apart), SERIES_PER_REQUEST_MAX + 1))
+        found: list[Series] = []
+        for start in range(0, len(wanted), SERIES_DECODED_AT_ONCE):
+            some = wanted[start : start + SERIES_DECODED_AT_ONCE]
+            charts = [await series.chart(key, rank, first, last, points_max) for key, rank in some]
+            for (key, rank), (total, data) in zip(some, await in_thread(_finished, charts), strict=True):
+                if total:
+                    found.append(Series(name, key, rank, total, data))
+        return found
 
     async def read_points(
         self, name: RunName, keys: Sequence[str], *, first: int | None, last: int | None, ranks_apart: bool
     ) -> AsyncIterator[Series]:
-        """Yields every point of a run, in pieces of at most `POINTS_PER_PIECE_MAX`, series by series."""
+        """Yields every point of a run, in pieces of at most `POINTS_PER_PIECE_MAX`, series by series.
+
+        Raises `RunNotFound`, and `RunMoved` where a series was read so slowly that what it is kept in was removed meanwhile.
+        """
         run = (await self._store.run(name.project, name.run_id)).value
-        async with self._heavy_reads:
-            columns = await self._columns.columns(run, keys or None)
-        for key, rank in _series_of(columns, keys or columns.keys, ranks_apart):
+        series = await self._reader.open(run, keys or None)
+        for key, rank in list(_series_of(series, keys or series.keys, ranks_apart)):
+            # Each as it is when its turn comes: what was merged since the first is long removed when the last is read.
             async with self._heavy_reads:
-                points = await in_thread(columns.points, key, rank=rank, first=first, last=last)
-            for start in range(0, len(points), POINTS_PER_PIECE_MAX):
-                piece = slice(start, start + POINTS_PER_PIECE_MAX)
-                yield Series(
-                    name,
-                    key,
-                    rank,
-                    len(points),
-                    Points(points.steps[piece], points.times_us[piece], points.values[piece]),
-                )
+                series = await self._reader.open(run, keys or None)
+            try:
+                total = await series.count(key, rank, first, last)
+                async with aclosing(series.points(key, rank, first, last)) as windows:
+                    async for points in windows:
+                        for start in range(0, len(points), POINTS_PER_PIECE_MAX):
+                            yield Series(name, key, rank, total, points[start : start + POINTS_PER_PIECE_MAX])
+            except SegmentGone:
+                raise _moved(run) from None
 
     async def watch(
         self, name: RunName, *, cursor: str, keys: Sequence[str], from_now: bool, stopping: asyncio.Event
@@ -544,9 +595,17 @@ class TrackingService:
         )
 
 
-def _series_of(columns: RunColumns, keys: Sequence[str], ranks_apart: bool) -> Iterator[tuple[str, int | None]]:
+def _finished(charts: Sequence[Callable[[], Charted] | Charted]) -> list[Charted]:
+    return [chart() if callable(chart) else chart for chart in charts]
+
+
+def _moved(run: Run) -> RunMoved:
+    return RunMoved(f"What the run {run.run_id} is kept in was replaced while it was read: read it again.")
+
+
+def _series_of(series: RunSeries, keys: Sequence[str], ranks_apart: bool) -> Iterator[tuple[str, int | None]]:
     for key in keys:
-        ranks: Sequence[int | None] = columns.ranks(key) if ranks_apart else (None,)
+        ranks: Sequence[int | None] = series.ranks(key) if ranks_apart else (None,)
         for rank in ranks:
             yield key, rank
 

@@ -25,6 +25,8 @@ class TrackingSettings:
         hot_url: `redis://host:port/number`, which several replicas need to wake each other's readers; empty for none.
         blobs_url: `file:///absolute/path`; empty for a folder in `data_dir`.
         mongo_driver: What drives MongoDB: `motor`, or its successor `pymongo`.
+        compaction: Whether this process takes what runs logged into segments. If not, others must:
+            `python -m penstock_tracking.compactor`, or another replica.
     """
 
     data_dir: Path
@@ -37,3 +39,4 @@ class TrackingSettings:
     hot_url: str = field(default="", repr=False)
     blobs_url: str = field(default="", repr=False)
     mongo_driver: MongoDriver = "motor"
+    compaction: bool = True

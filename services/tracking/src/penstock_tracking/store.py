@@ -1,6 +1,7 @@
 """Experiments and runs as documents. Owns the layout of their bodies; raises the nouns of `errors`.
 
-Partition = project id. Collections: `experiments` (id = decimal experiment id), `runs` (id = run id) and `counters`.
+Partition = project id. Collections: `experiments` (id = decimal experiment id), `runs` (id = run id) and `counters`; those of
+segments are declared here and owned by `segments.manifest`.
 A document's version is its etag.
 """
 
@@ -36,6 +37,7 @@ from penstock_tracking.domain import (
     Value,
 )
 from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound, RunTooLarge
+from penstock_tracking.segments.manifest import SEGMENT_COLLECTIONS
 from penstock_tracking.threads import in_thread
 
 __all__ = [
@@ -77,6 +79,7 @@ COLLECTIONS: Final = (
     Collection(COUNTERS),
     Collection(LATEST),
     Collection(KEPT_COLUMNS),
+    *SEGMENT_COLLECTIONS,
 )
 
 T = TypeVar("T")

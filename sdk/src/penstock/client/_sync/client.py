@@ -432,7 +432,8 @@ class Client(Accounts):
             on_progress: Is called after each piece.
 
         Raises:
-            InvalidInput: The format is not known, or something else is there, or another process exports to it now.
+            InvalidInput: The format is not known, or something else is there, or another process exports to it now, or an
+                export with other arguments was cut short there.
             MissingExtra: Everything but CSV and JSON needs pyarrow.
         """
         target = target_of(path)

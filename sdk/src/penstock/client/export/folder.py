@@ -46,11 +46,15 @@ def check_folder(path: Path, *, replace: bool) -> None:
         raise InvalidInput(f"The folder {path.absolute().parent} does not exist.")
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not path.is_dir() or "layout" not in (read_json(path / MANIFEST) or {}):
+    if not path.is_dir() or not _is_export(path):
         # What somebody else put there is never removed.
         raise InvalidInput(f"{path} exists and is no export. Choose another place.")
     if not replace:
         raise InvalidInput(f"{path} exists. Replace it with --force, or replace=True.")
+
+
+def _is_export(folder: Path) -> bool:
+    return "layout" in (read_json(folder / MANIFEST) or {})
 
 
 def partial_folder(target: Path) -> Path:
@@ -101,13 +105,13 @@ class ExportFolder:
     Args:
         target: Where it shall be.
         request: What it is an export of, as JSON can hold it.
-        anew: Whether what is there of an export that was cut short is given up. Otherwise one of the same request goes on.
+        anew: Whether what is there of an export that was cut short is given up. Otherwise it goes on.
 
     Attributes:
         listed: Whether the runs have been listed, by this export or by the one that it goes on with.
 
     Raises:
-        InvalidInput: Another process makes an export there now.
+        InvalidInput: Another process makes an export there now, or one of another request was cut short there.
         OSError: The folder cannot be made.
     """
 
@@ -115,14 +119,24 @@ class ExportFolder:
         self._target = target
         self._partial = partial_folder(target)
         self._partial.mkdir(exist_ok=True)
+        if any(self._partial.iterdir()) and not (
+            (self._partial / _ExportLock.FILE).exists() or _is_export(self._partial)
+        ):
+            raise InvalidInput(f"{self._partial} exists and is no export. Choose another place.")
         lock = _ExportLock.try_acquire(self._partial)
         if lock is None:
             raise InvalidInput(f"Another process exports to {target} now.")
         self._lock = lock
-        there = read_json(self._partial / MANIFEST)
-        self.listed = not anew and there is not None and there.get("request") == request
+        there = None if anew else read_json(self._partial / MANIFEST)
+        if there is not None and there.get("request") != request:
+            lock.release()
+            raise InvalidInput(
+                f"{self._partial} holds an export of something else that was cut short. Go on with that by the same "
+                "filter and keys, give it up with --force, or replace=True, or choose another place."
+            )
+        self.listed = there is not None
         self._manifest: dict[str, Any] = {}
-        if there is not None and self.listed:
+        if there is not None:
             self._manifest = there
             for unfinished in self._partial.rglob(".*"):
                 unfinished.unlink()

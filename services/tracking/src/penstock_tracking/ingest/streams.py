@@ -6,13 +6,12 @@ from typing import Final
 
 from penstock_kit.clock import Clock
 from penstock_kit.names import RunName
-from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.convert import updates_from_content
 from penstock_tracking.domain import Run, RunUpdates, UpdateConflict, apply_updates, updates_problem
 from penstock_tracking.errors import BatchInvalid, FieldInvalid, RunDeleted, RunTooLarge, WriterFenced
 from penstock_tracking.ingest.committer import GroupCommitter
-from penstock_tracking.ingest.keys import writer_key_table
 from penstock_tracking.ingest.writer import Warned, WriterStream
+from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.store import TrackingStore
 from penstock_tracking.threads import in_thread
 
@@ -52,7 +51,7 @@ class OpenWriterRequest:
 class WriterStreams:
     """Opens, fences and closes the writers' streams of this process."""
 
-    def __init__(self, store: TrackingStore, log: MetricLog, committer: GroupCommitter, clock: Clock) -> None:
+    def __init__(self, store: TrackingStore, log: SegmentedLog, committer: GroupCommitter, clock: Clock) -> None:
         self._store = store
         self._log = log
         self._committer = committer
@@ -87,12 +86,9 @@ class WriterStreams:
             await self._store.change_run(
                 name.project, name.run_id, lambda run: self._opened(run, request.rank, request.lease)
             )
-            head = await self._log.head(run.log_key, request.writer_key)
             # What the former stream had in flight may become durable just now: this one does not build on it, the
             # sender repeats it.
-            keys = (
-                await writer_key_table(self._log, run.log_key, request.writer_key, upto=head.sequence) if head else []
-            )
+            head, keys = await self._log.standing(run.log_key, request.writer_key)
             stream.check_open()
         except BaseException:
             self.close(stream)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock_kit.errors import PenstockError
-from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, MetricLog, WriterHead
+from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, WriterHead
 from penstock_tracking.errors import BatchInvalid, DigestConflict, DigestMismatch, SequenceGap
 from penstock_tracking.ingest.codec import CheckedContent, CheckedKeyIds, checked_content, digest_of
 from penstock_tracking.ingest.committer import GroupCommitter, Reservation
+from penstock_tracking.segments.log import SegmentedLog
 
 __all__ = ["CHAIN_START", "WARNINGS_PER_ACK_MAX", "Ack", "Warned", "WriterStream", "chained"]
 
 CHAIN_START: Final = bytes(32)
+DIGEST_BYTES: Final = 32
 WARNINGS_PER_ACK_MAX: Final = 1_000  # what is more comes with another: an ack stays far below gRPC's usual 4 MiB
 
 
@@ -58,7 +60,7 @@ class WriterStream:
         rank: int,
         epoch: int,
         lease: bool,
-        log: MetricLog,
+        log: SegmentedLog,
         committer: GroupCommitter,
     ) -> None:
         self.run_key = run_key
@@ -126,8 +128,8 @@ class WriterStream:
                 f"Batch {sequence} came, but {self.next_sequence} is expected: send from there.",
                 expected=str(self.next_sequence),
             )
-        if len(digest) != 32:
-            raise BatchInvalid(f"The digest of batch {sequence} has {len(digest)} bytes instead of 32.")
+        if len(digest) != DIGEST_BYTES:
+            raise BatchInvalid(f"The digest of batch {sequence} has {len(digest)} bytes instead of {DIGEST_BYTES}.")
         if digest_of(content) != digest:
             raise DigestMismatch(
                 f"The content of batch {sequence} is not what its digest says: it was damaged on the way."
@@ -138,9 +140,8 @@ class WriterStream:
         """Takes a batch that came before. It is acknowledged anew. Raises `DigestConflict` if it is another one."""
         known = self._digests_in_flight.get(sequence)
         if known is None:
-            record = await self._log.batch(self.run_key, self.writer_key, sequence)
-            known = record.digest if record else None
-        if known != digest:
+            known = await self._log.digest(self.run_key, self.writer_key, sequence)
+        if known is None or len(digest) != DIGEST_BYTES or not digest.startswith(known):  # segments keep its beginning
             raise DigestConflict(
                 f"Batch {sequence} of this writer is durable with other content. A spool was altered, or two share an id.",
                 sequence=str(sequence),

@@ -1,33 +1,20 @@
-"""Reads what the log of a run gained since last time, decoded, writer by writer in order.
+"""Reads what a run gained since last time, decoded, writer by writer in order.
 
-A follower is the one way in which readers see the log: it knows how far it got with each writer and what the writers' key
+A follower is the one way in which readers see batches: it knows how far it got with each writer and what the writers' key
 numbers mean. It starts anywhere and may be thrown away at any time.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from penstock_kit.stores.metric_log import BatchRecord, MetricLog, WriterHead
-from penstock_tracking.ingest.codec import DecodedBlock, decode_blocks, parse_content
-from penstock_tracking.ingest.keys import writer_key_table
-from penstock_tracking.threads import in_thread
+from penstock_kit.stores.metric_log import WriterHead
+from penstock_tracking.segments.batches import DecodedBatch
+from penstock_tracking.segments.log import SegmentedLog
 
-__all__ = ["FollowedBatch", "LogFollower"]
+__all__ = ["LogFollower"]
 
 SCAN_BYTES: Final = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class FollowedBatch:
-    """A decoded batch. `keys` is the table that its `key_ids` point into; it only ever grows."""
-
-    writer_key: bytes
-    rank: int
-    sequence: int
-    keys: list[str]
-    blocks: list[DecodedBlock]
-    content_bytes: int
 
 
 @dataclass(slots=True)
@@ -37,9 +24,9 @@ class _Writer:
 
 
 class LogFollower:
-    """Follows the log of one run from given watermarks on (writer key → last sequence seen)."""
+    """Follows one run from given watermarks on (writer key → last sequence seen)."""
 
-    def __init__(self, log: MetricLog, run_key: bytes, watermarks: Mapping[bytes, int] | None = None) -> None:
+    def __init__(self, log: SegmentedLog, run_key: bytes, watermarks: Mapping[bytes, int] | None = None) -> None:
         self._log = log
         self._run_key = run_key
         self._writers = {key: _Writer(sequence, None) for key, sequence in (watermarks or {}).items()}
@@ -58,7 +45,7 @@ class LogFollower:
         writer = self._writers.get(writer_key)
         return writer.sequence if writer else 0
 
-    async def advance(self) -> AsyncIterator[list[FollowedBatch]]:
+    async def advance(self) -> AsyncIterator[list[DecodedBatch]]:
         """Yields what is new, in pieces of about 4 MB, each of one writer. Ends when it caught up with the call's start."""
         for head in await self.behind():
             while self._sequence(head.writer_key) < head.sequence:
@@ -67,45 +54,25 @@ class LogFollower:
                     break
                 yield piece
 
-    async def read(self, head: WriterHead, *, bytes_max: int, upto: int | None = None) -> list[FollowedBatch]:
+    async def read(self, head: WriterHead, *, bytes_max: int, upto: int | None = None) -> list[DecodedBatch]:
         """Returns the next batches of a writer, and moves on past them. Cancelled, it has not moved.
 
         Args:
             bytes_max: At most this much content, unless a single batch has more.
-            upto: Not beyond this sequence.
+            upto: Exactly up to this sequence instead, however much that is.
         """
         writer = self._writers.setdefault(head.writer_key, _Writer(0, []))
-        if writer.keys is None:
-            writer.keys = await writer_key_table(self._log, self._run_key, head.writer_key, upto=writer.sequence)
-        records = await self._log.scan(self._run_key, head.writer_key, after=writer.sequence, bytes_max=bytes_max)
-        batches = await in_thread(_decoded, _first_of(records, bytes_max, upto), writer.keys)
-        if batches:
-            writer.sequence = batches[-1].sequence
-        return batches
-
-
-def _first_of(records: Sequence[BatchRecord], bytes_max: int, upto: int | None) -> list[BatchRecord]:
-    first: list[BatchRecord] = []
-    size = 0
-    for record in records:
-        size += len(record.content)
-        if (upto is not None and record.sequence > upto) or (first and size > bytes_max):
-            break
-        first.append(record)
-    return first
-
-
-def _decoded(records: Sequence[BatchRecord], keys: list[str]) -> list[FollowedBatch]:
-    batches: list[FollowedBatch] = []
-    for record in records:
-        message = parse_content(record.content)
-        for definition in message.new_keys:
-            # After a read that was cancelled the table holds them already.
-            if definition.id >= len(keys):
-                keys.append(definition.key)
-        batches.append(
-            FollowedBatch(
-                record.writer_key, record.rank, record.sequence, keys, decode_blocks(message), len(record.content)
+        sequence, keys = writer.sequence, writer.keys
+        batches: list[DecodedBatch] = []
+        while True:
+            found, keys = await self._log.read(
+                self._run_key, head.writer_key, keys, after=sequence, head=head.sequence, bytes_max=bytes_max
             )
-        )
-    return batches
+            batches += [batch for batch in found if upto is None or batch.sequence <= upto]
+            if not found or upto is None or found[-1].sequence >= upto:
+                break
+            sequence = found[-1].sequence
+        if batches:
+            # The table may know keys of batches that were read and are not returned: their numbers stay the same.
+            writer.sequence, writer.keys = batches[-1].sequence, keys
+        return batches

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_kit.search import ByteBoundedCache
-from penstock_kit.stores.metric_log import MetricLog
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import DecodedBlock, Float64s, Int64s
-from penstock_tracking.series.follower import FollowedBatch, LogFollower
+from penstock_tracking.segments.batches import DecodedBatch
+from penstock_tracking.segments.log import SegmentedLog
+from penstock_tracking.series.follower import LogFollower
 from penstock_tracking.store import TrackingStore
 from penstock_tracking.threads import in_thread
 
@@ -60,7 +61,8 @@ class LatestTable:
             "max": np.zeros(0, np.float64),
             "count": np.zeros(0, np.int64),
         }
-        self._places: dict[tuple[int, tuple[int, ...]], Int64s] = {}
+        # The list is kept with its places: while it lives nothing else has its identity.
+        self._places: dict[tuple[int, tuple[int, ...]], tuple[list[str], Int64s]] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -69,7 +71,7 @@ class LatestTable:
         # A writer's table only grows, so its identity and the numbers fix the answer.
         known = self._places.get((id(keys), key_ids))
         if known is not None:
-            return known
+            return known[1]
         places = np.empty(len(key_ids), np.int64)
         for column, key_id in enumerate(key_ids):
             name = keys[key_id]
@@ -81,7 +83,7 @@ class LatestTable:
         self._grow()
         if len(self._places) > 10_000:
             self._places.clear()
-        self._places[(id(keys), key_ids)] = places
+        self._places[(id(keys), key_ids)] = (keys, places)
         return places
 
     def _grow(self) -> None:
@@ -95,22 +97,50 @@ class LatestTable:
 
     def take(self, keys: list[str], block: DecodedBlock) -> None:
         """Takes the points of a block of a writer with the key table `keys`."""
-        places = self._places_of(keys, block.key_ids)
-        columns = self._columns
         step, time_us, value = _block_latest(block)
-        counts = columns["count"][places]
-        steps, times, values = columns["step"][places], columns["time"][places], columns["value"][places]
-        later = (step > steps) | ((step == steps) & ((time_us > times) | ((time_us == times) & _above(value, values))))
-        newer = later | (counts == 0)
-        replaced = places[newer]
-        columns["step"][replaced] = step
-        columns["time"][replaced] = time_us
-        columns["value"][replaced] = value[newer]
-        columns["min"][places] = np.fmin(columns["min"][places], np.fmin.reduce(block.values, axis=0))
-        columns["max"][places] = np.fmax(columns["max"][places], np.fmax.reduce(block.values, axis=0))
-        columns["count"][places] = counts + len(block.steps)
+        self._update(
+            self._places_of(keys, block.key_ids),
+            np.int64(step),
+            np.int64(time_us),
+            value,
+            np.fmin.reduce(block.values, axis=0),
+            np.fmax.reduce(block.values, axis=0),
+            np.int64(len(block.steps)),
+        )
 
-    def take_all(self, batches: Sequence[FollowedBatch]) -> None:
+    def take_columns(self, keys: list[str], columns: Mapping[str, Any]) -> None:
+        """Takes what another table has of `keys`, as `columns` returned it."""
+        logged = np.flatnonzero(columns["count"])
+        places = self._places_of(keys, tuple(logged.tolist()))
+        self._update(places, *(columns[name][logged] for name in ("step", "time", "value", "min", "max", "count")))
+
+    def columns(self, keys: Sequence[str]) -> dict[str, Any]:
+        """What it has of some keys: columns for step, time, value, minimum, maximum and count, 0 for what is not there."""
+        places = np.array([self._index.get(key, -1) for key in keys], np.int64)
+        there = places >= 0
+        found: dict[str, Any] = {}
+        for name, column in self._columns.items():
+            found[name] = np.zeros(len(keys), column.dtype)
+            found[name][there] = column[places[there]]
+        return found
+
+    def _update(
+        self, places: Int64s, steps: Any, times: Any, values: Float64s, low: Any, high: Any, counts: Any
+    ) -> None:
+        columns = self._columns
+        known = columns["count"][places]
+        step, time_us, value = columns["step"][places], columns["time"][places], columns["value"][places]
+        later = (steps > step) | ((steps == step) & ((times > time_us) | ((times == time_us) & _above(values, value))))
+        newer = later | (known == 0)
+        replaced = places[newer]
+        columns["step"][replaced] = np.broadcast_to(steps, len(places))[newer]
+        columns["time"][replaced] = np.broadcast_to(times, len(places))[newer]
+        columns["value"][replaced] = values[newer]
+        columns["min"][places] = np.fmin(columns["min"][places], low)
+        columns["max"][places] = np.fmax(columns["max"][places], high)
+        columns["count"][places] = known + counts
+
+    def take_all(self, batches: Sequence[DecodedBatch]) -> None:
         """Takes the points of batches."""
         for batch in batches:
             for block in batch.blocks:
@@ -195,7 +225,7 @@ class _Cached:
 class LatestReader:
     """Answers what the latest values of runs are, every acknowledged point counted."""
 
-    def __init__(self, log: MetricLog, store: TrackingStore) -> None:
+    def __init__(self, log: SegmentedLog, store: TrackingStore) -> None:
         self._log = log
         self._store = store
         self._cache: ByteBoundedCache[_Cached] = ByteBoundedCache(CACHE_BYTES_MAX)
@@ -239,9 +269,20 @@ class LatestReader:
 
     async def _load(self, run: Run, cached: _Cached) -> None:
         snapshot = await self._store.latest_snapshot(run.project, run.run_id)
+        segments = await self._log.open(run.log_key)
         if snapshot is not None and snapshot.body["log_key"] == run.log_key:
-            cached.table = LatestTable.unpacked(snapshot.body["table"])
-            cached.follower = LogFollower(self._log, run.log_key, dict(snapshot.body["watermarks"]))
+            seen = dict(snapshot.body["watermarks"])
+            if all(seen.get(writer_key, 0) >= sequence for writer_key, sequence in segments.watermarks.items()):
+                cached.table = LatestTable.unpacked(snapshot.body["table"])
+                cached.follower = LogFollower(self._log, run.log_key, seen)
+                cached.loaded = True
+                return
+        # What is in segments was worked out when they were made.
+        table = LatestTable()
+        for segment in segments.segments:
+            await in_thread(table.take_columns, segment.directory.keys, segment.directory.latest)
+        cached.table = table
+        cached.follower = LogFollower(self._log, run.log_key, segments.watermarks)
         cached.loaded = True
 
     async def _save(self, run: Run, cached: _Cached) -> None:

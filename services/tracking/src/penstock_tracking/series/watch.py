@@ -15,12 +15,14 @@ from typing import Any, Final
 import msgpack
 
 from penstock_kit.stores.hot import HotStore
-from penstock_kit.stores.metric_log import MetricLog, WriterHead
+from penstock_kit.stores.metric_log import WriterHead
 from penstock_tracking.domain import Run
 from penstock_tracking.errors import CursorInvalid, ServerStopping
 from penstock_tracking.ingest.committer import run_topic
-from penstock_tracking.series.columns import Points, RunColumns
+from penstock_tracking.segments.log import SegmentedLog
+from penstock_tracking.series.columns import RunColumns
 from penstock_tracking.series.follower import LogFollower
+from penstock_tracking.series.points import Points
 from penstock_tracking.store import Stored, TrackingStore
 from penstock_tracking.threads import in_thread
 
@@ -146,7 +148,7 @@ class RunWatch:
     def __init__(
         self,
         store: TrackingStore,
-        log: MetricLog,
+        log: SegmentedLog,
         hot: HotStore,
         run: Stored[Run],
         stopping: asyncio.Event,
