@@ -16,7 +16,8 @@ from penstock_kit.stores.mongo.documents import MongoDocumentStore
 from penstock_kit.stores.mongo.metric_log import MongoMetricLog
 from penstock_kit.stores.open import open_blobs, open_documents, open_hot, open_metric_log
 from penstock_kit.stores.redis.hot import RedisHotStore
-from penstock_local.servers import RedisServer
+from penstock_kit.stores.s3.blobs import S3BlobStore
+from penstock_local.servers import RedisServer, S3Server
 
 
 @pytest.mark.parametrize("name", ["documents.sqlite", "with space%.sqlite"])
@@ -66,6 +67,14 @@ async def test_blobs_in_a_folder(tmp_path: Path) -> None:
         await open_blobs(str(tmp_path / "file"))
 
 
+async def test_s3(s3_server: S3Server) -> None:
+    s3_server.make_bucket("test")
+    blobs = await open_blobs(s3_server.bucket_url("test"), public_url="https://s3.example.org")
+    assert isinstance(blobs, S3BlobStore)
+    assert blobs.presigned_get("blob", expires_s=60).startswith("https://s3.example.org/test/")
+    await blobs.close()
+
+
 @pytest.mark.parametrize("url", ["mongodb://ada:secret@host/db", "localhost:6379", "secret", "/tmp/hot", "://secret"])
 async def test_urls_of_no_hot_store(url: str) -> None:
     with pytest.raises(StoreMisconfigured, match="redis://host:port/0, or memory:") as error:
@@ -74,12 +83,12 @@ async def test_urls_of_no_hot_store(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mongodb://ada:secret@host/db", "file://host/folder", "file:///", "sqlite:///x", "://"]
+    "url", ["mongodb://ada:geheim@host/db", "file://host/folder", "file:///", "sqlite:///x", "://"]
 )
 async def test_urls_of_no_blob_store(url: str) -> None:
     with pytest.raises(StoreMisconfigured, match="file:///absolute/path, or a path") as error:
         await open_blobs(url)
-    assert "secret" not in str(error.value)
+    assert "geheim" not in str(error.value)
 
 
 @pytest.mark.parametrize(

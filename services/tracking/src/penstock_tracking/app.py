@@ -65,7 +65,7 @@ async def open_stores(settings: TrackingSettings, clock: Clock) -> TrackingStore
         opened.push_async_callback(metric_log.close)
         hot = await open_hot(settings.hot_url, clock)
         opened.push_async_callback(hot.close)
-        blobs = await open_blobs(settings.blobs_url or str(folder / "blobs"))
+        blobs = await open_blobs(settings.blobs_url or str(folder / "blobs"), public_url=settings.s3_public_url)
         opened.pop_all()
         return TrackingStores(documents, metric_log, hot, blobs)
 

@@ -23,7 +23,8 @@ class TrackingSettings:
         documents_url: Of experiments and runs: `mongodb://host:port/database`; empty for a file in `data_dir`.
         metric_log_url: Of metrics, `mongodb://` too, and maybe the same database; empty for a file in `data_dir`.
         hot_url: `redis://host:port/number`, which several replicas need to wake each other's readers; empty for none.
-        blobs_url: `file:///absolute/path`; empty for a folder in `data_dir`.
+        blobs_url: `s3://access-key:secret-key@host:port/bucket?secure=true|false`; empty for a folder in `data_dir`.
+        s3_public_url: `http(s)://host:port` by which clients reach the S3 server, if that is another than in `blobs_url`.
         mongo_driver: What drives MongoDB: `motor`, or its successor `pymongo`.
         compaction: Whether this process takes what runs logged into segments. If not, others must:
             `python -m penstock_tracking.compactor`, or another replica.
@@ -38,5 +39,6 @@ class TrackingSettings:
     metric_log_url: str = field(default="", repr=False)
     hot_url: str = field(default="", repr=False)
     blobs_url: str = field(default="", repr=False)
+    s3_public_url: str = ""
     mongo_driver: MongoDriver = "motor"
     compaction: bool = True

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from minio import Minio
 from typing_extensions import override
 
 from penstock_local.ports import HOST
@@ -49,12 +50,27 @@ class S3Server(ServerProcess):
     @property
     @override
     def url(self) -> str:
-        """`s3+http://key:secret@127.0.0.1:port`, and no bucket: see `bucket_url`."""
-        return f"s3+http://{ACCESS_KEY}:{SECRET_KEY}@{HOST}:{self.port}"
+        """`s3://key:secret@127.0.0.1:port/?secure=false`, and no bucket: see `bucket_url`."""
+        return self.bucket_url("")
 
     def bucket_url(self, bucket: str) -> str:
-        """Returns the URL of one bucket, which need not exist."""
-        return f"{self.url}/{bucket}"
+        """Returns the URL of one bucket, which need not exist. Stores want one each, made by `make_bucket`."""
+        return f"s3://{ACCESS_KEY}:{SECRET_KEY}@{HOST}:{self.port}/{bucket}?secure=false"
+
+    def make_bucket(self, bucket: str) -> None:
+        """Makes a bucket. No effect if it is there."""
+        if not self._client.bucket_exists(bucket):
+            self._client.make_bucket(bucket)
+
+    def clear_bucket(self, bucket: str) -> None:
+        """Removes everything in a bucket."""
+        for found in self._client.list_objects(bucket, recursive=True):
+            assert found.object_name is not None
+            self._client.remove_object(bucket, found.object_name)
+
+    @property
+    def _client(self) -> Minio:
+        return Minio(f"{HOST}:{self.port}", ACCESS_KEY, SECRET_KEY, secure=False)
 
 
 class MinioServer(S3Server):
@@ -74,7 +90,8 @@ class MinioServer(S3Server):
 
     @override
     def _answers(self) -> bool:
-        return _got(self.port, "/minio/health/ready") is not None
+        # It is ready before it takes requests, and whom it refuses until then it asks to come back in a minute.
+        return _asked(self.port, "/")[0] == http.HTTPStatus.FORBIDDEN
 
     @override
     def _command(self, program: Path) -> list[str]:
@@ -108,11 +125,11 @@ class SeaweedServer(S3Server):
 
     @override
     def _answers(self) -> bool:
-        if _got(self.port, "/healthz") is None:
+        if _asked(self.port, "/healthz")[0] != http.HTTPStatus.OK:
             return False
         # The gateway is well before there is a place to write to.
-        told = _got(self._ports[_SEAWEED_PARTS.index("master") * 2], "/dir/status")
-        return told is not None and json.loads(told)["Topology"]["Max"] > 0
+        status, told = _asked(self._ports[_SEAWEED_PARTS.index("master") * 2], "/dir/status")
+        return status == http.HTTPStatus.OK and json.loads(told)["Topology"]["Max"] > 0
 
     @override
     def _command(self, program: Path) -> list[str]:
@@ -133,14 +150,14 @@ class SeaweedServer(S3Server):
         ]
 
 
-def _got(port: int, path: str) -> bytes | None:
-    """Returns the body of an answer 200, None for any other or none."""
+def _asked(port: int, path: str) -> tuple[int, bytes]:
+    """Returns status and body of the answer to a GET without credentials; status 0 if nothing answers."""
     connection = http.client.HTTPConnection(HOST, port, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.read() if answer.status == http.HTTPStatus.OK else None
+        return answer.status, answer.read()
     except (OSError, http.client.HTTPException):
-        return None
+        return 0, b""
     finally:
         connection.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 __all__ = [
     "KEY_BYTES_MAX",
@@ -13,6 +13,7 @@ __all__ = [
     "BlobStore",
     "BlobStoreFull",
     "KeyInvalid",
+    "PresignedLinks",
 ]
 
 KEY_BYTES_MAX = 900
@@ -52,8 +53,7 @@ class BlobStoreFull(Exception):
 class BlobStore(Protocol):
     """Large values. A blob is visible under its key only whole, and is durable when the call that wrote it returns.
 
-    Presigned links and multipart uploads are named capabilities of adapters with a server behind them; they come with
-    the artifact service.
+    Presigned links are a capability of adapters with a server behind them: see `PresignedLinks`.
     """
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
@@ -84,4 +84,23 @@ class BlobStore(Protocol):
 
     async def close(self) -> None:
         """Releases connections. The store is not usable afterwards."""
+        ...
+
+
+@runtime_checkable
+class PresignedLinks(Protocol):
+    """Links with which clients move a blob without passing through a service. Only stores on servers have them.
+
+    Whoever holds a link may use it until it expires: it is a secret.
+    """
+
+    def presigned_get(self, key: str, *, expires_s: int) -> str:
+        """Returns a URL to GET a blob from, ranges included. It need not exist yet; the server answers 404 then.
+
+        Raises `KeyInvalid`; `ValueError` if `expires_s` is not between a second and seven days.
+        """
+        ...
+
+    def presigned_put(self, key: str, *, expires_s: int) -> str:
+        """Returns a URL to PUT a blob to, in one request. Raises as `presigned_get`."""
         ...

@@ -1,4 +1,4 @@
-"""Chooses adapters by URL: `mongodb://...` and `redis://...` for servers, a path for files.
+"""Chooses adapters by URL: `mongodb://...`, `redis://...` and `s3://...` for servers, a path for files.
 
 URLs hold passwords, so no message repeats one.
 """
@@ -24,6 +24,7 @@ __all__ = ["open_blobs", "open_documents", "open_hot", "open_metric_log"]
 
 _MONGO: Final = ("mongodb", "mongodb+srv")
 _REDIS: Final = ("redis", "rediss")
+_S3: Final = "s3"
 _IN_PROCESS: Final = ("", "memory:")
 
 
@@ -79,16 +80,24 @@ async def open_hot(url: str, clock: Clock) -> HotStore:
     raise _leads_nowhere("hot store", url, "Use redis://host:port/0, or memory: where one process is enough.")
 
 
-async def open_blobs(url: str) -> BlobStore:
+async def open_blobs(url: str, *, public_url: str = "") -> BlobStore:
     """Opens the blob store that a URL names.
 
     Args:
-        url: `file:///absolute/path`, or a path.
+        url: `s3://access-key:secret-key@host:port/bucket?secure=true|false&region=...`, `file:///absolute/path`, or a path.
+        public_url: `http(s)://host:port` by which clients reach an S3 server, if that is not the address in the URL.
 
     Raises:
-        StoreMisconfigured: The URL is of no blob store, or what is there will not do.
+        StoreMisconfigured: A URL is of no blob store, or what is there will not do.
+        StoreUnavailable: The server does not answer.
     """
-    folder = _path("blob store", url, "file", "Use file:///absolute/path, or a path.")
+    if _scheme(url) == _S3:
+        from penstock_kit.stores.s3.blobs import S3BlobStore
+
+        return await S3BlobStore.open(url, public_url=public_url)
+    folder = _path(
+        "blob store", url, "file", "Use s3://access-key:secret-key@host:port/bucket, file:///absolute/path, or a path."
+    )
     if folder.exists() and not folder.is_dir():
         raise StoreMisconfigured(str(folder), "is no folder", "Choose another path for blobs.")
     return FilesystemBlobStore(folder)

@@ -27,6 +27,7 @@ from penstock_kit.stores.blobs import (
     BlobStoreFull,
     KeyInvalid,
 )
+from penstock_kit.stores.threads import settled
 
 __all__ = ["FilesystemBlobStore"]
 
@@ -187,15 +188,7 @@ class FilesystemBlobStore:
 
 
 async def _in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-    """Runs a function in a thread, and also when cancelled waits for its end: the file it uses is closed after that."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **options))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        while not running.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        raise
+    return await settled(asyncio.ensure_future(asyncio.to_thread(function, *arguments, **options)))
 
 
 async def _write_all(file: FileIO, chunks: AsyncIterator[bytes]) -> int:
