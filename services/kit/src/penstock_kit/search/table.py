@@ -165,6 +165,11 @@ class Table:
         """All columns by collection and key, loaded or not."""
         return self._columns
 
+    @property
+    def loaded(self) -> bool:
+        """Whether every column has its values."""
+        return all(column.loaded for column in self._columns.values())
+
     def ids(self, first: int, end: int) -> list[str]:
         """The ids of the rows from `first` to before `end`, removed ones included."""
         return self._ids[first:end]

@@ -205,11 +205,12 @@ class RunIndex:
         included: list[tuple[ColumnKey, Mapping[int, Any]]] = []
         for number in sorted({row // ROWS_PER_CHUNK for row in changed}):
             async with runs.lock:
-                loaded = all(column.loaded for column in runs.table.columns.values())
-                body = b"" if loaded or number not in kept else await self._kept.body(kept[number])
+                before_it = chunks.get(number)
+                needed = before_it is not None and before_it.sections and not runs.table.loaded
+                body = await self._kept.body(kept[number]) if needed else b""
                 first = number * ROWS_PER_CHUNK
                 note = runs.note(first, min(first + ROWS_PER_CHUNK, runs.table.row_count))
-                encoded = await in_thread(encode_chunk, runs.table, number, chunks.get(number), body, note)
+                encoded = await in_thread(encode_chunk, runs.table, number, before_it, body, note)
             kept[number] = await self._kept.write(runs.project, encoded)
             chunks[number] = encoded.chunk
             included += encoded.included.items()
