@@ -125,8 +125,10 @@ async def test_identical_points_of_a_batch_that_says_so_count_once(tracking: Tra
 
 async def test_the_cursor_of_a_run_with_many_writers_can_be_sent_back(tracking: Tracking) -> None:
     run = (await tracking.new_run()).name
-    for step in range(250):  # each a writer of its own
-        await log_batch(tracking, run, [("a", 1.0, step), ("b", 2.0, step)])
+    for step in range(250):
+        writer, _ = await tracking.open(run)
+        await writer.send(1, content([(step, [1.0, 2.0])], ["a", "b"]))
+        await writer.close()
     await tracking.call("FinishRun", pb.FinishRunRequest(name=run, state=run_pb2.RUN_STATE_FINISHED))
     seen: list[tuple[str, int]] = []
     cursor = ""
@@ -143,6 +145,17 @@ async def test_the_cursor_of_a_run_with_many_writers_can_be_sent_back(tracking: 
     assert len(cursor) > 4096
     assert len(seen) == 500
     assert set(seen) == {(key, step) for key in "ab" for step in range(250)}
+
+
+async def test_a_run_logged_by_many_calls_has_one_writer_to_follow(tracking: Tracking) -> None:
+    run = (await tracking.new_run()).name
+    for step in range(250):
+        await log_batch(tracking, run, [("a", 1.0, step), (f"b{step % 3}", 2.0, step)])
+    await tracking.call("FinishRun", pb.FinishRunRequest(name=run, state=run_pb2.RUN_STATE_FINISHED))
+    cursors = [response.event.cursor async for response in tracking.stream("WatchRun", pb.WatchRunRequest(run=run))]
+    assert max(map(len, cursors)) < 200
+    assert await tracking.points(run, "a") == [(step, 1.0) for step in range(250)]
+    assert await tracking.points(run, "b1") == [(step, 2.0) for step in range(1, 250, 3)]
 
 
 async def test_a_cursor_from_within_a_round_is_good_with_other_keys(tracking: Tracking) -> None:

@@ -1,10 +1,10 @@
 """StreamMetrics over a metric log that is slow or fails: acks, fencing and reconnects at the worst moments."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pytest
@@ -14,6 +14,8 @@ from penstock.api.tracking.v1 import metric_pb2, run_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock_kit.ids import random_id
 from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, LogFull, MetricLog, WriterHead
+
+T = TypeVar("T")
 
 
 class TroubledLog:
@@ -43,17 +45,24 @@ class TroubledLog:
         return getattr(self._log, name)
 
     async def append(self, records: Sequence[BatchRecord]) -> list[AppendOutcome]:
+        return await self._troubled(self._log.append(records), len(records))
+
+    async def append_new(self, requests: Mapping[bytes, BatchRecord]) -> set[bytes]:
+        return await self._troubled(self._log.append_new(requests), len(requests))
+
+    async def _troubled(self, append: Coroutine[Any, Any, T], records: int) -> T:
         self.appending.set()
         await self.append_gate.wait()
         if self.fail_before is not None:
+            append.close()
             error, self.fail_before = self.fail_before, None
             raise error
-        outcomes = await self._log.append(records)
-        self.appended += len(records)
+        outcome = await append
+        self.appended += records
         if self.fail_after is not None:
             error, self.fail_after = self.fail_after, None
             raise error
-        return outcomes
+        return outcome
 
     async def head(self, run_key: bytes, writer_key: bytes) -> WriterHead | None:
         head = await self._log.head(run_key, writer_key)

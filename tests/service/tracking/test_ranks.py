@@ -16,6 +16,7 @@ from penstock_kit.ids import random_id
 from penstock_kit.names import RunName
 from penstock_tracking.app import open_stores
 from penstock_tracking.domain import HEARTBEAT_LEASE_S, Run, RunState
+from penstock_tracking.ingest.calls import CallWriters
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import WriterStream
@@ -134,8 +135,9 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
     log, hot = stores.metric_log, stores.hot
     store = TrackingStore(stores.documents)
     runs = SegmentedLog(log, stores.documents, stores.blobs)
-    streams = WriterStreams(store, runs, GroupCommitter(log, hot), clock)
-    service = TrackingService(store, runs, hot, streams, LatestReader(runs, store), SeriesReader(runs), clock)
+    committer = GroupCommitter(log, hot)
+    streams, calls = WriterStreams(store, runs, committer, clock), CallWriters(log, committer)
+    service = TrackingService(store, runs, hot, streams, calls, LatestReader(runs, store), SeriesReader(runs), clock)
     name = RunName("default", random_id())
     blank = Run("default", name.run_id, b"k" * 16, "0", "swift-delta", "users/ada", 1, 1, 1)
     await store.add_run(blank)

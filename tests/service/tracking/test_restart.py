@@ -10,6 +10,7 @@ from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock_kit.clock import ManualClock
 from penstock_tracking.app import open_stores
 from penstock_tracking.domain import HEARTBEAT_LEASE_S, RunState
+from penstock_tracking.ingest.calls import CallWriters
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.segments.log import SegmentedLog
@@ -60,8 +61,9 @@ async def test_a_run_that_went_silent_counts_as_crashed_and_lives_again_when_hea
     log, hot = stores.metric_log, stores.hot
     store = TrackingStore(stores.documents)
     runs = SegmentedLog(log, stores.documents, stores.blobs)
-    streams = WriterStreams(store, runs, GroupCommitter(log, hot), clock)
-    service = TrackingService(store, runs, hot, streams, LatestReader(runs, store), SeriesReader(runs), clock)
+    committer = GroupCommitter(log, hot)
+    streams, calls = WriterStreams(store, runs, committer, clock), CallWriters(log, committer)
+    service = TrackingService(store, runs, hot, streams, calls, LatestReader(runs, store), SeriesReader(runs), clock)
     async with serving_tracking(tmp_path) as tracking:
         run = await tracking.new_run()
     run_id = run.name.rpartition("/")[2]

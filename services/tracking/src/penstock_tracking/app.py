@@ -12,6 +12,7 @@ from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_kit.stores.open import open_blobs, open_documents, open_hot, open_metric_log
+from penstock_tracking.ingest.calls import CallWriters
 from penstock_tracking.ingest.codec import StreamRequest
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
@@ -78,7 +79,8 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
     log = SegmentedLog(metric_log, documents, stores.blobs)
     streams = WriterStreams(store, log, committer, clock)
     latest = LatestReader(log, store)
-    service = TrackingService(store, log, hot, streams, latest, SeriesReader(log), clock)
+    calls = CallWriters(metric_log, committer)
+    service = TrackingService(store, log, hot, streams, calls, latest, SeriesReader(log), clock)
     index = RunIndex(documents, metric_log, latest, stores.blobs, clock)
     servicer = TrackingServicer(service, streams, index, clock)
 

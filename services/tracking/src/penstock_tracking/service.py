@@ -15,7 +15,6 @@ from penstock_kit.clock import Clock
 from penstock_kit.ids import derived_id
 from penstock_kit.names import ExperimentName, ProjectName, RunName
 from penstock_kit.stores.hot import HotStore
-from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, LogFull
 from penstock_tracking.domain import (
     Experiment,
     LifecycleStage,
@@ -46,10 +45,10 @@ from penstock_tracking.errors import (
     TooManyMetrics,
     TooManySeries,
 )
-from penstock_tracking.ingest.codec import checked_content, digest_of
-from penstock_tracking.ingest.committer import StorageFull, ring_run
+from penstock_tracking.ingest.calls import CALL_ID_BYTES, CallWriters
+from penstock_tracking.ingest.codec import checked_content
+from penstock_tracking.ingest.committer import ring_run
 from penstock_tracking.ingest.streams import WriterStreams
-from penstock_tracking.ingest.writer import CHAIN_START, chained
 from penstock_tracking.naming import run_display_name
 from penstock_tracking.segments.files import SegmentGone
 from penstock_tracking.segments.log import SegmentedLog
@@ -122,6 +121,7 @@ class TrackingService:
         log: SegmentedLog,
         hot: HotStore,
         streams: WriterStreams,
+        calls: CallWriters,
         latest: LatestReader,
         reader: SeriesReader,
         clock: Clock,
@@ -130,6 +130,7 @@ class TrackingService:
         self._log = log
         self._hot = hot
         self._streams = streams
+        self._calls = calls
         self._latest = latest
         self._reader = reader
         self._clock = clock
@@ -388,8 +389,8 @@ class TrackingService:
     async def log_batch(self, name: RunName, content: bytes, updates: RunUpdates, identity: bytes) -> bool:
         """Logs a batch without a stream. Returns whether the same one had been logged before.
 
-        Checked whole before anything is written. The record changes first, then the points are appended under a writer
-        that is named by `identity`: a repeat after a crash in between finds the record as it left it and appends them.
+        Checked whole before anything is written. The record changes first, then the points are appended, unless the log
+        remembers `identity`: a repeat after a crash in between finds the record as it left it and appends them.
 
         Args:
             content: A serialised MetricBatchContent with the points alone; empty if there are none.
@@ -417,26 +418,9 @@ class TrackingService:
         if checked is None:
             await ring_run(self._hot, stored.value.log_key)
             return False
-        digest = await in_thread(digest_of, checked.content)
-        record = BatchRecord(
-            run_key=stored.value.log_key,
-            writer_key=identity[:16],
-            sequence=1,
-            digest=digest,
-            chain=chained(CHAIN_START, digest),
-            points=checked.points,
-            durable_points=checked.points,
-            defines_keys=True,
-            rank=0,
-            content=checked.content,
-        )
-        try:
-            [outcome] = await self._log.metric_log.append([record])
-        except LogFull:
-            raise StorageFull("The server's disk is full: nothing of the batch was kept.") from None
+        appended = await self._calls.append(stored.value.log_key, identity[:CALL_ID_BYTES], checked)
         await ring_run(self._hot, stored.value.log_key)
-        # A conflict is a repeat as well: points without a time got that of the first call.
-        return outcome is not AppendOutcome.APPENDED
+        return not appended
 
     async def latest_metrics(
         self, name: RunName, keys: Sequence[str] = (), prefix: str = ""

@@ -1,6 +1,6 @@
 """The metric log port: batches of metric points, appended idempotently, read back in the order of their writer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -97,6 +97,23 @@ class MetricLog(Protocol):
         """Appends records of any writers in one durable commit, and says what became of each.
 
         A conflict of one record does not touch the others. Raises `LogFull`.
+        """
+        ...
+
+    async def append_new(self, requests: Mapping[bytes, BatchRecord]) -> set[bytes]:
+        """Appends the batches of requests that each count once, in one durable commit. Nothing is kept if one counted before.
+
+        A run remembers its requests until it is dropped, whoever appended their batches, and also when those are trimmed.
+
+        Args:
+            requests: Id of a request, 16 bytes → its batch: the next batches of one writer, to whom nobody else appends, in
+                their order.
+
+        Returns:
+            The requests that counted before. If there are none, all were appended.
+
+        Raises:
+            LogFull: Nothing was kept.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, MetricLog
 __all__ = ["MetricLogContract", "batch_of"]
 
 RUN, OTHER_RUN = b"r" * 16, b"\x00" * 15 + b"\xff"
+REQUEST, OTHER_REQUEST = b"q" * 16, b"\x00" * 16
 WRITER, OTHER_WRITER = b"w" * 16, b"\xff" * 16
 APPENDED, REPEATED, CONFLICT = AppendOutcome.APPENDED, AppendOutcome.REPEATED, AppendOutcome.CONFLICT
 
@@ -237,6 +239,50 @@ class MetricLogContract:
         await log.append([batch_of(1)])
         await log.trim(RUN, WRITER, 0)
         assert await log.scan(RUN, WRITER) == [batch_of(1)]
+
+    async def test_a_request_counts_once_whoever_appends_it(self, log: MetricLog) -> None:
+        first = [batch_of(1, defines_keys=True), batch_of(2)]
+        assert await log.append_new({}) == set()
+        assert await log.append_new({REQUEST: first[0], OTHER_REQUEST: first[1]}) == set()
+        assert await log.scan(RUN, WRITER) == first
+        assert await log.head(RUN, WRITER) == head_after(first[1])
+        assert [change.run_key for change in (await log.changes(b"")).changes] == [RUN]
+        again = batch_of(1, writer_key=OTHER_WRITER, content=b"made anew")
+        assert await log.append_new({REQUEST: again}) == {REQUEST}
+        assert await log.heads(RUN) == [head_after(first[1])]
+        of_another_run = batch_of(1, run_key=OTHER_RUN)
+        assert await log.append_new({REQUEST: of_another_run}) == set()
+        assert await log.scan(OTHER_RUN, WRITER) == [of_another_run]
+
+    async def test_of_requests_together_all_are_appended_or_none(self, log: MetricLog) -> None:
+        await log.append_new({REQUEST: batch_of(1)})
+        cursor = (await log.changes(b"")).cursor
+        assert await log.append_new({OTHER_REQUEST: batch_of(2), REQUEST: batch_of(3)}) == {REQUEST}
+        assert await log.scan(RUN, WRITER) == [batch_of(1)]
+        assert (await log.changes(cursor)).changes == []
+        assert await log.append_new({OTHER_REQUEST: batch_of(2)}) == set()
+        assert await log.scan(RUN, WRITER) == [batch_of(1), batch_of(2)]
+
+    async def test_of_writers_that_append_a_request_at_once_one_does(self, log: MetricLog) -> None:
+        def append(writer: int) -> Awaitable[set[bytes]]:
+            return log.append_new({REQUEST: batch_of(1, writer_key=writer.to_bytes(16, "big"))})
+
+        outcomes = await asyncio.gather(*(append(writer) for writer in range(12)))
+        assert sorted(map(len, outcomes)) == [0] + [1] * 11
+        assert len(await log.heads(RUN)) == 1
+
+    async def test_a_request_is_remembered_until_its_run_is_dropped(self, log: MetricLog) -> None:
+        await log.append_new({REQUEST: batch_of(1)})
+        await log.trim(RUN, WRITER, 1)
+        assert await log.append_new({REQUEST: batch_of(2)}) == {REQUEST}
+        reopened = await self.reopen(log)
+        try:
+            assert await reopened.append_new({REQUEST: batch_of(2)}) == {REQUEST}
+            await reopened.drop(RUN)
+            assert await reopened.append_new({REQUEST: batch_of(1, content=b"again")}) == set()
+            assert await reopened.scan(RUN, WRITER) == [batch_of(1, content=b"again")]
+        finally:
+            await reopened.close()
 
     async def test_a_dropped_run_is_gone_and_may_come_again(self, log: MetricLog) -> None:
         await log.append([batch_of(sequence) for sequence in range(1, 1_201)])

@@ -8,7 +8,7 @@ grew, however many batches they sent.
 
 import errno
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -64,6 +64,13 @@ _SCHEMA = Schema(
             # Writers of dropped runs whose batches are still to be removed.
             "CREATE TABLE dropped (writer INTEGER PRIMARY KEY) STRICT",
         ),
+        (
+            """CREATE TABLE requests (
+                run_key BLOB NOT NULL,
+                request BLOB NOT NULL,
+                PRIMARY KEY (run_key, request)
+            ) STRICT, WITHOUT ROWID""",
+        ),
     ),
     # A batch of 80 kB takes 5 pages instead of 20; 16 pages of small batches share a commit.
     page_size=16_384,
@@ -99,6 +106,17 @@ class SqliteMetricLog:
             return []
         try:
             return await self._file.write(lambda connection: _append(connection, records))
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise LogFull(str(error)) from error
+            raise
+
+    async def append_new(self, requests: Mapping[bytes, BatchRecord]) -> set[bytes]:
+        """See `MetricLog.append_new`."""
+        if not requests:
+            return set()
+        try:
+            return await self._file.write(lambda connection: _append_new(connection, requests))
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise LogFull(str(error)) from error
@@ -195,6 +213,7 @@ class SqliteMetricLog:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT INTO dropped SELECT writer FROM writers WHERE run_key = ?", (run_key,))
             connection.execute("DELETE FROM writers WHERE run_key = ?", (run_key,))
+            connection.execute("DELETE FROM requests WHERE run_key = ?", (run_key,))
 
         await self._file.write(work)
         await self._sweep()
@@ -254,6 +273,23 @@ def _append(connection: sqlite3.Connection, records: Sequence[BatchRecord]) -> l
             connection.execute("UPDATE writers SET newest_batch = ? WHERE writer = ?", (inserted.lastrowid, writer))
         outcomes.append(AppendOutcome.APPENDED)
     return outcomes
+
+
+def _append_new(connection: sqlite3.Connection, requests: Mapping[bytes, BatchRecord]) -> set[bytes]:
+    taken = {
+        request
+        for request, record in requests.items()
+        if connection.execute(
+            "SELECT 1 FROM requests WHERE run_key = ? AND request = ?", (record.run_key, request)
+        ).fetchone()
+    }
+    if not taken:
+        connection.executemany(
+            "INSERT INTO requests (run_key, request) VALUES (?, ?)",
+            [(record.run_key, request) for request, record in requests.items()],
+        )
+        _append(connection, list(requests.values()))
+    return taken
 
 
 def _writer_of(connection: sqlite3.Connection, record: BatchRecord) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 A batch is `{_id, d: digest, h: chain, n: points, m: durable points, a: rank, c: content, k}`. Its `_id` is run, writer and
 sequence, 40 bytes: the dedup key, the order of a scan and the shard key in one index. `k` repeats it where the batch defines
 keys, in a sparse index. A writer is `{_id: run and writer, 32 bytes, h: its head, l: lane, n: number}`. Batches, heads and
-numbers are written in one transaction: a head never is before or after its batches, whatever is killed.
+numbers are written in one transaction: a head never is before or after its batches, whatever is killed. A request that counts
+once is `{_id: run and request, 32 bytes}`, written in the transaction of its batch.
 
 Changes are numbered, so that a cursor skips nothing. One counter for all would make appends wait for each other, so there are
 `LANES` of them. An append takes numbers from one lane, for each writer that grew, in its transaction. Two transactions on one
@@ -22,7 +23,7 @@ from typing import Any, Final, Self
 
 from pymongo import ASCENDING, ReturnDocument, UpdateOne
 
-from penstock_kit.stores.errors import StoreClosed, StoreUnavailable
+from penstock_kit.stores.errors import StoreClosed, StoreError, StoreUnavailable
 from penstock_kit.stores.metric_log import (
     AppendOutcome,
     BatchRecord,
@@ -42,10 +43,12 @@ APPEND_BYTES: Final = 2_000_000  # several of these beside each other are quicke
 GROUP_BYTES_MAX: Final = 4_000_000  # MongoDB slows down with larger transactions; a group beyond holds one append
 BATCHES_PER_SWEEP: Final = 500  # of a dropped run, per transaction
 BATCHES_PER_TRIM: Final = 200  # per command
+SETTLE_S: Final = 0.02
 DUPLICATE_ATTEMPTS_MAX: Final = 20  # each time another process was quicker with one of the batches
 
 _BATCHES: Final = "metric_batches"
 _WRITERS: Final = "metric_writers"
+_REQUESTS: Final = "metric_requests"
 _NUMBER_BYTES: Final = 8
 _THERE: Final = {"dropped": {"$exists": False}}
 
@@ -72,11 +75,14 @@ class MongoMetricLog:
         self._connection = connection
         self._batches: Any = connection.database[_BATCHES]
         self._writers: Any = connection.database[_WRITERS]
+        self._requests: Any = connection.database[_REQUESTS]
         self._waiting: deque[_Append] = deque()
         self._in_flight: Counter[bytes] = Counter()  # writers
         self._committing: set[asyncio.Task[None]] = set()
         # Those used last are used again: so processes end up with lanes of their own.
         self._lanes = random.sample(range(LANES), LANES)
+        self._new_at_once = asyncio.Semaphore(APPENDS_IN_FLIGHT_MAX)
+        self._new_in_flight: set[asyncio.Task[set[bytes]]] = set()
         self._closed = False
 
     @classmethod
@@ -117,6 +123,17 @@ class MongoMetricLog:
         self._waiting.append(append)
         self._start()
         return await append.done
+
+    async def append_new(self, requests: Mapping[bytes, BatchRecord]) -> set[bytes]:
+        """See `MetricLog.append_new`."""
+        if self._closed:
+            raise StoreClosed("the metric log is closed")
+        if not requests:
+            return set()
+        task = asyncio.create_task(self._commit_new(requests))
+        self._new_in_flight.add(task)
+        task.add_done_callback(self._new_in_flight.discard)
+        return await asyncio.shield(task)
 
     async def head(self, run_key: bytes, writer_key: bytes) -> WriterHead | None:
         """See `MetricLog.head`."""
@@ -191,7 +208,7 @@ class MongoMetricLog:
                     return
 
     async def drop(self, run_key: bytes) -> None:
-        """See `MetricLog.drop`. The heads are gone at once; the batches are then removed a few at a time."""
+        """See `MetricLog.drop`. The heads are gone at once; requests and batches are then removed a few at a time."""
         writers = {"_id": _below(run_key, 16)}
 
         async def work(session: Any) -> None:
@@ -206,6 +223,8 @@ class MongoMetricLog:
         self._closed = True
         while self._committing:
             await asyncio.gather(*self._committing)
+        while self._new_in_flight:
+            await asyncio.wait(self._new_in_flight)
         await self._connection.close()
 
     def _start(self) -> None:
@@ -309,6 +328,46 @@ class MongoMetricLog:
                 await self._sweep({"_id": {"$in": list(writers)}, "dropped": True})
         return await self._connection.transaction(work)
 
+    async def _commit_new(self, requests: Mapping[bytes, BatchRecord]) -> set[bytes]:
+        async with self._new_at_once:
+            lane = self._lanes.pop()
+            try:
+                return await self._commit_new_on(lane, requests)
+            except OSError as error:
+                raise _as_log_full(error) from error
+            finally:
+                self._lanes.append(lane)
+
+    async def _commit_new_on(self, lane: int, requests: Mapping[bytes, BatchRecord]) -> set[bytes]:
+        records = list(requests.values())
+        last = records[-1]
+        writer = last.run_key + last.writer_key
+        ids = [last.run_key + request for request in requests]
+
+        async def work(session: Any) -> None:
+            await self._requests.insert_many([{"_id": id} for id in ids], session=session)
+            await self._grow({writer: last}, lane, session)
+            await self._batches.insert_many(
+                [_batch_row(_batch_id(writer, record.sequence), record) for record in records], session=session
+            )
+
+        for _ in range(DUPLICATE_ATTEMPTS_MAX):
+            try:
+                await self._connection.transaction(work)
+            except DuplicateKey:
+                with self._connection.translated():
+                    found = self._requests.find({"_id": {"$in": ids}})
+                    taken = {bytes(row["_id"][16:]) async for row in found}
+                if taken:
+                    return taken
+                # Whoever took it has committed, and a majority is about to know.
+                await asyncio.sleep(SETTLE_S)
+            else:
+                return set()
+        raise StoreError(
+            "The metric log", "has a batch that nobody should have appended", "The server's log tells more."
+        )
+
     async def _digests(self, records: Sequence[BatchRecord], session: Any) -> dict[bytes, bytes]:
         ids = list({_batch_id(record.run_key + record.writer_key, record.sequence) for record in records})
         found = self._batches.find({"_id": {"$in": ids}}, {"d": 1}, session=session)
@@ -337,6 +396,10 @@ class MongoMetricLog:
         """Removes what is left of dropped writers."""
         with self._connection.translated():
             writers = [row["_id"] async for row in self._writers.find(dropped, {"_id": 1})]
+            for run_key in {writer[:16] for writer in writers}:
+                # Where the run has come again meanwhile, its requests are told from the old ones by nothing: they all stay.
+                if await self._writers.find_one({"_id": _below(run_key, 16), **_THERE}, {"_id": 1}) is None:
+                    await self._requests.delete_many({"_id": _below(run_key, 16)})
         for writer in writers:
             while not await self._connection.transaction(
                 lambda session, writer=writer: self._sweep_some(writer, session)
