@@ -16,7 +16,7 @@ from penstock_kit.access import Role
 from penstock_kit.clock import SystemClock
 from penstock_kit.ids import random_id
 from penstock_kit.stores.metric_log import MetricLog
-from penstock_tracking.app import build, open_stores
+from penstock_tracking.app import TrackingStores, build, open_stores
 from penstock_tracking.settings import TrackingSettings
 
 pb = tracking_service_pb2
@@ -186,9 +186,29 @@ async def serving_tracking(
     clock = SystemClock()
     settings = settings_in(folder)
     stores = await open_stores(settings, clock)
-    application = build(settings, replace(stores, metric_log=metric_log(stores.metric_log)), clock)
+    async with _serving(settings, replace(stores, metric_log=metric_log(stores.metric_log)), _guard()) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving_replicas(folder: Path, **settings: Any) -> AsyncIterator[tuple[Tracking, Tracking]]:
+    """Runs two tracking services over the same stores in a folder."""
+    both = replace(settings_in(folder), **settings)
+    stores = await open_stores(both, SystemClock())
+    guard = _guard()
+    async with _serving(both, stores, guard) as first, _serving(both, stores, guard) as second:
+        yield first, second
+
+
+def _guard() -> OpenGuard:
     guard = OpenGuard(projects=["default", "other"])
     guard.grant("default", "users/ada", Role.ADMIN)
+    return guard
+
+
+@asynccontextmanager
+async def _serving(settings: TrackingSettings, stores: TrackingStores, guard: OpenGuard) -> AsyncIterator[Tracking]:
+    application = build(settings, stores, SystemClock())
     async with serving(application, guard) as address, grpc.aio.insecure_channel(address) as channel:
         server = Tracking(address, guard, channel)
         yield server

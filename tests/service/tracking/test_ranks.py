@@ -17,6 +17,7 @@ from penstock_kit.names import RunName
 from penstock_tracking.app import open_stores
 from penstock_tracking.domain import HEARTBEAT_LEASE_S, Run, RunState
 from penstock_tracking.ingest.calls import CallWriters
+from penstock_tracking.ingest.claims import WriterClaims
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import WriterStream
@@ -136,7 +137,8 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
     store = TrackingStore(stores.documents)
     runs = SegmentedLog(log, stores.documents, stores.blobs)
     committer = GroupCommitter(log, hot)
-    streams, calls = WriterStreams(store, runs, committer, clock), CallWriters(log, committer)
+    calls = CallWriters(log, committer)
+    streams = WriterStreams(store, WriterClaims(stores.documents, clock), runs, committer, clock)
     service = TrackingService(store, runs, hot, streams, calls, LatestReader(runs, store), SeriesReader(runs), clock)
     name = RunName("default", random_id())
     blank = Run("default", name.run_id, b"k" * 16, "0", "swift-delta", "users/ada", 1, 1, 1)
@@ -161,10 +163,10 @@ async def test_heartbeats_without_a_lease_do_not_stand_in_for_those_with_one(roo
 async def test_the_lease_ends_with_the_last_writer_that_has_one(rooms: Rooms) -> None:
     first, second = await rooms.open(lease=True), await rooms.open(lease=True)
     await rooms.streams.end_lease(rooms.name, first)
-    rooms.streams.close(first)
+    await rooms.streams.close(first)
     assert (await rooms.run()).leased
     await rooms.streams.end_lease(rooms.name, second)
-    rooms.streams.close(second)
+    await rooms.streams.close(second)
     assert not (await rooms.run()).leased
     rooms.clock.advance(10 * HEARTBEAT_LEASE_S)
     assert await rooms.service.crash_silent_runs() == 0

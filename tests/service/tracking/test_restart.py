@@ -11,6 +11,7 @@ from penstock_kit.clock import ManualClock
 from penstock_tracking.app import open_stores
 from penstock_tracking.domain import HEARTBEAT_LEASE_S, RunState
 from penstock_tracking.ingest.calls import CallWriters
+from penstock_tracking.ingest.claims import WriterClaims
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.segments.log import SegmentedLog
@@ -62,7 +63,8 @@ async def test_a_run_that_went_silent_counts_as_crashed_and_lives_again_when_hea
     store = TrackingStore(stores.documents)
     runs = SegmentedLog(log, stores.documents, stores.blobs)
     committer = GroupCommitter(log, hot)
-    streams, calls = WriterStreams(store, runs, committer, clock), CallWriters(log, committer)
+    calls = CallWriters(log, committer)
+    streams = WriterStreams(store, WriterClaims(stores.documents, clock), runs, committer, clock)
     service = TrackingService(store, runs, hot, streams, calls, LatestReader(runs, store), SeriesReader(runs), clock)
     async with serving_tracking(tmp_path) as tracking:
         run = await tracking.new_run()

@@ -13,10 +13,11 @@ from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_kit.stores.open import open_blobs, open_documents, open_hot, open_metric_log
 from penstock_tracking.ingest.calls import CallWriters
+from penstock_tracking.ingest.claims import WriterClaims
 from penstock_tracking.ingest.codec import StreamRequest
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
-from penstock_tracking.jobs import crash_check, keep_columns
+from penstock_tracking.jobs import crash_check, fence_check, keep_columns
 from penstock_tracking.search import RunIndex
 from penstock_tracking.segments.compactor import Compactor
 from penstock_tracking.segments.log import SegmentedLog
@@ -77,7 +78,7 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
     store = TrackingStore(documents)
     committer = GroupCommitter(metric_log, hot)
     log = SegmentedLog(metric_log, documents, stores.blobs)
-    streams = WriterStreams(store, log, committer, clock)
+    streams = WriterStreams(store, WriterClaims(documents, clock), log, committer, clock)
     latest = LatestReader(log, store)
     calls = CallWriters(metric_log, committer)
     service = TrackingService(store, log, hot, streams, calls, latest, SeriesReader(log), clock)
@@ -87,6 +88,7 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
     jobs = [
         Job("group-commit", committer.run),
         Job("crash-check", crash_check(service, settings.crash_check_interval_s)),
+        Job("fence-check", fence_check(streams, settings.fence_check_interval_s)),
         Job("keep-columns", keep_columns(index, settings.keep_columns_interval_s)),
     ]
     if settings.compaction:

@@ -164,6 +164,12 @@ class WriterFenced(Aborted):
     reason = "WRITER_FENCED"
 
 
+class WriterReopened(Unavailable):
+    """Another stream of this writer was opened since, on whichever replica. The sender may open one again."""
+
+    reason = "WRITER_REOPENED"
+
+
 class CursorInvalid(InvalidInput):
     """A cursor is damaged, or belongs to another run."""
 

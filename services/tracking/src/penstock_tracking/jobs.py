@@ -6,10 +6,11 @@ import random
 from collections.abc import Awaitable, Callable
 
 from penstock_tracking.domain import HEARTBEAT_LEASE_S
+from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.search import RunIndex
 from penstock_tracking.service import TrackingService
 
-__all__ = ["crash_check", "keep_columns"]
+__all__ = ["crash_check", "fence_check", "keep_columns"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,5 +39,16 @@ def keep_columns(index: RunIndex, interval_s: float) -> Callable[[], Awaitable[N
             await asyncio.sleep(interval_s * random.uniform(0.75, 1.25))  # noqa: S311 - spreads work, no secret
             for project in await index.projects():
                 await index.keep(project)
+
+    return run
+
+
+def fence_check(streams: WriterStreams, interval_s: float) -> Callable[[], Awaitable[None]]:
+    """Ends the streams whose writer was opened on another replica, again and again: their senders learn of it."""
+
+    async def run() -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            await streams.end_lost()
 
     return run

@@ -295,7 +295,7 @@ class TrackingServicer:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
             finally:
-                self._streams.close(stream)
+                await self._streams.close(stream)
 
     async def _read(self, requests: AsyncIterator[Any], opening: OpenWriterRequest, stream: WriterStream) -> None:
         """Takes messages until the sender closes; what goes wrong ends the stream by way of its acknowledgements."""

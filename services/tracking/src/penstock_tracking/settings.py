@@ -19,6 +19,7 @@ class TrackingSettings:
         auth_address: `host:port` of the auth service.
         service_credential_file: The file with the secret by which services know each other; auth writes it.
         crash_check_interval_s: How often runs without a sign of life are looked for, in seconds.
+        fence_check_interval_s: How often it is looked whether another replica has the writers of open streams, in seconds.
         keep_columns_interval_s: How often search columns that changed are kept for the next start, in seconds.
         documents_url: Of experiments and runs: `mongodb://host:port/database`; empty for a file in `data_dir`.
         metric_log_url: Of metrics, `mongodb://` too, and maybe the same database; empty for a file in `data_dir`.
@@ -34,6 +35,7 @@ class TrackingSettings:
     auth_address: str
     service_credential_file: Path
     crash_check_interval_s: float = 10.0
+    fence_check_interval_s: float = 2.0
     keep_columns_interval_s: float = 60.0
     documents_url: str = field(default="", repr=False)
     metric_log_url: str = field(default="", repr=False)

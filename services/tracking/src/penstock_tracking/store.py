@@ -1,12 +1,11 @@
 """Experiments and runs as documents. Owns the layout of their bodies; raises the nouns of `errors`.
 
-Partition = project id. Collections: `experiments` (id = decimal experiment id), `runs` (id = run id) and `counters`; those of
-segments are declared here and owned by `segments.manifest`.
-A document's version is its etag.
+Partition = project id. Collections: `experiments` (id = decimal experiment id), `runs` (id = run id), `counters`, and what
+other rooms keep. A document's version is its etag.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -46,6 +45,8 @@ __all__ = [
     "EXPERIMENTS",
     "KEPT_COLUMNS",
     "RUNS",
+    "WRITERS",
+    "WRITE_ATTEMPTS_MAX",
     "Stored",
     "TrackingStore",
     "run_from_document",
@@ -56,6 +57,7 @@ RUNS: Final = "runs"
 COUNTERS: Final = "counters"
 LATEST: Final = "latest"
 KEPT_COLUMNS: Final = "kept_columns"
+WRITERS: Final = "writers"
 DEFAULT_EXPERIMENT_ID: Final = "0"
 WRITE_ATTEMPTS_MAX = 20  # concurrent writers of one document make progress one at a time
 
@@ -80,6 +82,8 @@ COLLECTIONS: Final = (
     Collection(LATEST),
     Collection(KEPT_COLUMNS),
     *SEGMENT_COLLECTIONS,
+    # Only writers that renew the lease of their run carry `leased`.
+    Collection(WRITERS, (Index("leased", ("leased",)),)),
 )
 
 T = TypeVar("T")
@@ -245,13 +249,20 @@ class TrackingStore:
         return stored_run(document), True
 
     async def change_run(
-        self, project: str, run_id: str, change: Callable[[Run], Run], *, etag: str = ""
+        self,
+        project: str,
+        run_id: str,
+        change: Callable[[Run], Run],
+        *,
+        etag: str = "",
+        before_write: Callable[[], Awaitable[None]] | None = None,
     ) -> Stored[Run]:
         """Replaces a run by what `change` makes of it, repeating when somebody else is quicker.
 
         Args:
             change: May be called several times. Returning the same object writes nothing. What it raises passes.
             etag: If not empty, the run must still be as it was then: raises `EtagMismatch` otherwise.
+            before_write: Awaited each time after the run was read and before it is written. What it raises passes.
 
         Raises:
             RunNotFound: There is none.
@@ -265,6 +276,8 @@ class TrackingStore:
                 changed = change(stored.value)
                 if changed is stored.value:
                     return stored
+                if before_write is not None:
+                    await before_write()
                 try:
                     return stored_run(
                         await self._documents.replace(RUNS, project, run_id, run_body(changed), expected=stored.version)

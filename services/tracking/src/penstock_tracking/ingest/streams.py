@@ -1,14 +1,19 @@
 """The streams that are open on this process: opening and fencing writers, signs of life, batches in their order."""
 
+import asyncio
+import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 from penstock_kit.clock import Clock
 from penstock_kit.names import RunName
 from penstock_tracking.convert import updates_from_content
 from penstock_tracking.domain import Run, RunUpdates, UpdateConflict, apply_updates, updates_problem
 from penstock_tracking.errors import BatchInvalid, FieldInvalid, RunDeleted, RunTooLarge, WriterFenced
+from penstock_tracking.ingest.claims import Claim, WriterClaims
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.writer import Warned, WriterStream
 from penstock_tracking.segments.log import SegmentedLog
@@ -22,6 +27,8 @@ HEARTBEAT_WRITE_INTERVAL_S: Final = 8.0
 
 INLINE_BYTES_MAX: Final = 200_000  # of content: hashing and checking more takes milliseconds, and a thread
 WARNINGS_PER_BATCH_MAX: Final = 100
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +58,17 @@ class OpenWriterRequest:
 class WriterStreams:
     """Opens, fences and closes the writers' streams of this process."""
 
-    def __init__(self, store: TrackingStore, log: SegmentedLog, committer: GroupCommitter, clock: Clock) -> None:
+    def __init__(
+        self, store: TrackingStore, claims: WriterClaims, log: SegmentedLog, committer: GroupCommitter, clock: Clock
+    ) -> None:
         self._store = store
+        self._claims = claims
         self._log = log
         self._committer = committer
         self._clock = clock
         self._open: dict[tuple[bytes, bytes], WriterStream] = {}
+        # Those who open one writer here claim it among the replicas one after another, so that the newest is the last.
+        self._turns: WeakValueDictionary[tuple[bytes, bytes], asyncio.Lock] = WeakValueDictionary()
         # (run, whether its lease was renewed) → when. A sender without a lease renews nobody's.
         self._heard_s: dict[tuple[bytes, bool], float] = {}
 
@@ -67,6 +79,7 @@ class WriterStreams:
             RunNotFound: There is no such run.
             RunDeleted: It is in the bin.
             WriterFenced: A newer sender has the writer, or took it meanwhile.
+            WriterReopened: It was opened by too many at once.
         """
         name = request.run
         run = (await self._store.run(name.project, name.run_id)).value
@@ -83,15 +96,18 @@ class WriterStreams:
         # deleted meanwhile ends this one.
         self._claim(stream)
         try:
-            await self._store.change_run(
-                name.project, name.run_id, lambda run: self._opened(run, request.rank, request.lease)
-            )
+            async with self._turns.setdefault((run.log_key, request.writer_key), asyncio.Lock()):
+                stream.check_open()
+                stream.claim = claim = await self._claims.take(
+                    name.project, name.run_id, request.writer_key, epoch=request.epoch, lease=request.lease
+                )
+            await self._store.change_run(name.project, name.run_id, lambda run: self._opened(run, request, claim))
             # What the former stream had in flight may become durable just now: this one does not build on it, the
             # sender repeats it.
             head, keys = await self._log.standing(run.log_key, request.writer_key)
             stream.check_open()
         except BaseException:
-            self.close(stream)
+            await self.close(stream)
             raise
         stream.start(head, keys)
         if request.lease:
@@ -107,13 +123,24 @@ class WriterStreams:
             former.fail(WriterFenced("Another sender has taken over this spool: this one should stop."))
         self._open[identity] = stream
 
-    def _opened(self, run: Run, rank: int, lease: bool) -> Run:
+    def _opened(self, run: Run, request: OpenWriterRequest, claim: Claim) -> Run:
         _require_active(run)
-        changed = run.writer_opened(rank, lease, self._clock.now_us())
-        return run if changed == run else changed
+        changed = run.writer_opened(request.rank, request.lease, self._clock.now_us())
+        # Written in any case where another stream had the writer: what that one still wants to apply to the run, as it
+        # has read it, is late then, and it learns why.
+        return changed if claim.followed or changed != run else run
 
-    def close(self, stream: WriterStream) -> None:
-        """Forgets a stream that ended."""
+    async def close(self, stream: WriterStream) -> None:
+        """Forgets a stream that ended, and gives its writer up."""
+        self._forget(stream)
+        if stream.claim is not None:
+            try:
+                await self._claims.release(stream.claim)
+            except Exception:
+                # It holds up nobody but an older sender, and nobody for long.
+                _log.warning("The claim of a writer could not be released", exc_info=True)
+
+    def _forget(self, stream: WriterStream) -> None:
         identity = (stream.run_key, stream.writer_key)
         if self._open.get(identity) is stream:
             del self._open[identity]
@@ -126,6 +153,16 @@ class WriterStreams:
         for (run_key, _), stream in list(self._open.items()):
             if run_key == run.log_key:
                 stream.fail(_deleted(run))
+
+    async def end_lost(self) -> None:
+        """Ends the streams whose writer another replica has by now."""
+        streams = {stream.claim: stream for stream in self._open.values() if stream.claim and not stream.ending}
+        by_project: defaultdict[str, list[Claim]] = defaultdict(list)
+        for claim in streams:
+            by_project[claim.project].append(claim)
+        for claims in by_project.values():
+            for claim, error in (await self._claims.lost(claims)).items():
+                streams[claim].fail(error)
 
     async def heartbeat(self, name: RunName, stream: WriterStream) -> None:
         """Takes a sign of life. A stream whose run was deleted meanwhile ends with `RunDeleted`."""
@@ -145,12 +182,7 @@ class WriterStreams:
 
     async def end_lease(self, name: RunName, stream: WriterStream) -> None:
         """Takes note that the writer is closed: its silence is no crash, unless others renew the lease."""
-        renewed = any(
-            other.lease and other is not stream
-            for (run_key, _), other in self._open.items()
-            if run_key == stream.run_key
-        )
-        if stream.lease and not renewed:
+        if stream.lease and stream.claim is not None and not await self._claims.leased_beside(stream.claim):
             self._heard_s.pop((stream.run_key, True), None)
             await self._store.change_run(name.project, name.run_id, lambda run: run.unleased())
 
@@ -187,6 +219,8 @@ class WriterStreams:
             raise BatchInvalid(f"Batch {sequence} is not allowed: {problem}.")
         # Before the commit on purpose: a crash in between applies them once more, which changes nothing.
         conflicts: Sequence[UpdateConflict] = ()
+        claim = stream.claim
+        assert claim is not None, "not opened"
 
         def change(run: Run) -> Run:
             nonlocal conflicts
@@ -197,7 +231,11 @@ class WriterStreams:
             return applied.run
 
         try:
-            await self._store.change_run(name.project, name.run_id, change)
+            # Looked at between reading and writing the run: whoever claims the writer after that changes the run as well,
+            # and this is late.
+            await self._store.change_run(
+                name.project, name.run_id, change, before_write=lambda: self._claims.require(claim)
+            )
         except RunTooLarge as error:
             return [Warned(sequence, error.reason, f"Nothing beside the points was applied. {error.message}")]
         warnings = [Warned(sequence, conflict.reason, conflict.message) for conflict in conflicts]

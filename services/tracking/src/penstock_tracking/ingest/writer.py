@@ -9,6 +9,7 @@ from typing import Final
 from penstock_kit.errors import PenstockError
 from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, WriterHead
 from penstock_tracking.errors import BatchInvalid, DigestConflict, DigestMismatch, SequenceGap
+from penstock_tracking.ingest.claims import Claim
 from penstock_tracking.ingest.codec import CheckedContent, CheckedKeyIds, checked_content, digest_of
 from penstock_tracking.ingest.committer import GroupCommitter, Reservation
 from penstock_tracking.segments.log import SegmentedLog
@@ -68,6 +69,7 @@ class WriterStream:
         self.rank = rank
         self.epoch = epoch
         self.lease = lease
+        self.claim: Claim | None = None
         self._log = log
         self._committer = committer
         self._keys_known = 0
