@@ -160,6 +160,25 @@ class LoggedRun:
             ],
         }
 
+    async def fingerprint(self) -> str:
+        """A digest of all points, of the batches they are in, and of the latest values: `everything` for many points."""
+        log = self.replica()
+        digest = hashlib.sha256()
+        async for piece in LogFollower(log, self.run.log_key).advance():
+            for batch in piece:
+                digest.update(batch.writer_key + batch.sequence.to_bytes(8, "big"))
+                for block in batch.blocks:
+                    digest.update(repr([batch.keys[n] for n in block.key_ids]).encode())
+                    for column in (block.steps, block.times_us, block.values):
+                        digest.update(np.ascontiguousarray(column).tobytes())
+        series = await self.series()
+        for key in series.keys:
+            async for points in series.points(key):
+                for column in (points.steps, points.times_us, points.values):
+                    digest.update(column.tobytes())
+        digest.update(repr(await LatestReader(log, TrackingStore(self.documents)).of_run(self.run)).encode())
+        return digest.hexdigest()
+
     async def logged(self) -> int:
         """How many batches are in the metric log."""
         return sum([len(await self.log.scan(self.run.log_key, key)) for key in self.writers])

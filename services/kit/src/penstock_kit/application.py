@@ -21,7 +21,7 @@ from penstock_kit.server import Mount, Server, ServerSettings
 from penstock_kit.settings import SettingsError
 from penstock_kit.traces import Tracer, tracer_from_environment
 
-__all__ = ["Application", "Job", "Running", "serve"]
+__all__ = ["Application", "Job", "Running", "serve", "supervise"]
 
 _JOB_BACKOFF_S_MIN = 0.5
 _JOB_BACKOFF_S_MAX = 30.0
@@ -107,7 +107,7 @@ class Running:
         self._publish_readiness()
         self._tasks.append(asyncio.create_task(self._watch_readiness(), name="readiness"))
         for job in self._application.jobs:
-            self._tasks.append(asyncio.create_task(_supervise(job), name=job.name))
+            self._tasks.append(asyncio.create_task(supervise(job), name=job.name))
 
     async def stop(self) -> None:
         """Drains calls, cancels the jobs, closes the application."""
@@ -195,7 +195,8 @@ def _metrics_listener(address: str) -> Generator[None]:
         thread.join()
 
 
-async def _supervise(job: Job) -> None:
+async def supervise(job: Job) -> None:
+    """Runs a job until it is cancelled, and starts it again after a pause whenever it fails."""
     pause_s = _JOB_BACKOFF_S_MIN
     loop = asyncio.get_running_loop()
     while True:

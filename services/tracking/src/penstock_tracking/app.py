@@ -28,7 +28,7 @@ from penstock_tracking.servicer import TrackingServicer
 from penstock_tracking.settings import TrackingSettings
 from penstock_tracking.store import COLLECTIONS, TrackingStore
 
-__all__ = ["SERVICE", "TrackingStores", "build", "open_stores"]
+__all__ = ["SERVICE", "TrackingStores", "build", "compaction", "open_stores"]
 
 SERVICE = tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"]
 
@@ -72,6 +72,12 @@ async def open_stores(settings: TrackingSettings, clock: Clock) -> TrackingStore
         return TrackingStores(documents, metric_log, hot, blobs)
 
 
+def compaction(stores: TrackingStores, clock: Clock) -> Job:
+    """The job that takes what runs logged into segments."""
+    log = SegmentedLog(stores.metric_log, stores.documents, stores.blobs)
+    return Job("compaction", Compactor(log, stores.blobs, clock).run)
+
+
 def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> Application:
     """Makes the tracking service. Takes over the stores: closing the application closes them."""
     documents, metric_log, hot = stores.documents, stores.metric_log, stores.hot
@@ -92,7 +98,7 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
         Job("keep-columns", keep_columns(index, settings.keep_columns_interval_s)),
     ]
     if settings.compaction:
-        jobs.append(Job("compaction", Compactor(log, stores.blobs, clock).run))
+        jobs.append(compaction(stores, clock))
     return Application(
         mounts=[
             Mount(
