@@ -181,3 +181,28 @@ async def test_a_closed_writer_needs_no_more_heartbeats(tracking: Tracking) -> N
     got = (await tracking.call("GetRun", pb.GetRunRequest(name=run))).run
     assert got.HasField("heartbeat_time")
     assert got.state == run_pb2.RUN_STATE_RUNNING
+
+
+async def test_across_ranks_each_step_has_their_mean_minimum_and_maximum(tracking: Tracking) -> None:
+    run = (await tracking.new_run()).name
+    for rank in range(3):
+        writer, _ = await tracking.open(run, rank=rank)
+        await writer.send(1, content([(step, [float(step * (rank + 1))]) for step in range(1, 5)], ["loss"]))
+        await writer.close()
+    request = pb.GetMetricSeriesRequest(
+        parent="projects/default", runs=[run], keys=["loss", "none"], rank_mode=metric_pb2.RANK_MODE_ACROSS
+    )
+    [series] = (await tracking.call("GetMetricSeries", request)).series
+    assert not series.HasField("rank")
+    buckets = series.buckets
+    assert (series.total_points, list(buckets.first_steps), list(buckets.counts)) == (12, [1, 2, 3, 4], [3] * 4)
+    assert (list(buckets.mins), list(buckets.maxs)) == ([1, 2, 3, 4], [3, 6, 9, 12])
+    assert list(buckets.means) == [2, 4, 6, 8]
+    request.range.first = 2
+    request.max_points = 2
+    [series] = (await tracking.call("GetMetricSeries", request)).series
+    assert (sum(series.buckets.counts), len(series.buckets.counts)) == (9, 2)
+    reading = tracking.stream(
+        "ReadMetricPoints", pb.ReadMetricPointsRequest(run=run, rank_mode=metric_pb2.RANK_MODE_ACROSS)
+    )
+    assert (await refused(reading.read())).reason == "FIELD_INVALID"

@@ -55,7 +55,7 @@ from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.downsample import Buckets
 from penstock_tracking.series.latest import LatestReader, LatestValue
 from penstock_tracking.series.points import Points
-from penstock_tracking.series.reader import Charted, RunSeries, SeriesReader
+from penstock_tracking.series.reader import Charted, RankMode, RunSeries, SeriesReader
 from penstock_tracking.series.watch import RunWatch
 from penstock_tracking.store import DEFAULT_EXPERIMENT_ID, Stored, TrackingStore
 from penstock_tracking.threads import in_thread
@@ -466,7 +466,7 @@ class TrackingService:
         first: int | None,
         last: int | None,
         max_points: int,
-        ranks_apart: bool,
+        rank_mode: RankMode,
     ) -> AsyncIterator[list[Series]]:
         """Yields the series of each run for a chart, by key and rank, without the empty ones.
 
@@ -483,7 +483,7 @@ class TrackingService:
                 limit="SERIES_PER_REQUEST_MAX",
             )
         runs = await self._existing(names)
-        expected = sum(max(1, len(run.ranks)) if ranks_apart else 1 for run in runs) * len(keys)
+        expected = sum(max(1, len(run.ranks)) if rank_mode is RankMode.APART else 1 for run in runs) * len(keys)
         points_max = min(max_points, POINTS_PER_RESPONSE_MAX // min(expected, SERIES_PER_REQUEST_MAX))
         count = 0
         ahead: deque[asyncio.Task[list[Series]]] = deque()
@@ -492,7 +492,7 @@ class TrackingService:
             while True:
                 for run in islice(waiting, RUNS_READ_AHEAD - len(ahead)):
                     ahead.append(
-                        asyncio.create_task(self._series_of_run(run, keys, first, last, points_max, ranks_apart))
+                        asyncio.create_task(self._series_of_run(run, keys, first, last, points_max, rank_mode))
                     )
                 if not ahead:
                     return
@@ -516,12 +516,12 @@ class TrackingService:
         first: int | None,
         last: int | None,
         points_max: int,
-        ranks_apart: bool,
+        rank_mode: RankMode,
     ) -> list[Series]:
         async with self._heavy_reads:
             for _ in range(READ_ATTEMPTS_MAX):
                 try:
-                    return await self._charted(run, keys, first, last, points_max, ranks_apart)
+                    return await self._charted(run, keys, first, last, points_max, rank_mode)
                 except SegmentGone:
                     continue  # it was merged and removed while it was read: the next one is there
         raise _moved(run)
@@ -533,22 +533,27 @@ class TrackingService:
         first: int | None,
         last: int | None,
         points_max: int,
-        ranks_apart: bool,
+        rank_mode: RankMode,
     ) -> list[Series]:
         name = RunName(run.project, run.run_id)
         series = await self._reader.open(run, keys)
-        wanted = list(islice(_series_of(series, keys, ranks_apart), SERIES_PER_REQUEST_MAX + 1))
+        wanted = list(islice(_series_of(series, keys, rank_mode), SERIES_PER_REQUEST_MAX + 1))
         found: list[Series] = []
         for start in range(0, len(wanted), SERIES_DECODED_AT_ONCE):
             some = wanted[start : start + SERIES_DECODED_AT_ONCE]
-            charts = [await series.chart(key, rank, first, last, points_max) for key, rank in some]
+            charts = [
+                await series.across(key, first, last, points_max)
+                if rank_mode is RankMode.ACROSS
+                else await series.chart(key, rank, first, last, points_max)
+                for key, rank in some
+            ]
             for (key, rank), (total, data) in zip(some, await in_thread(_finished, charts), strict=True):
                 if total:
                     found.append(Series(name, key, rank, total, data))
         return found
 
     async def read_points(
-        self, name: RunName, keys: Sequence[str], *, first: int | None, last: int | None, ranks_apart: bool
+        self, name: RunName, keys: Sequence[str], *, first: int | None, last: int | None, rank_mode: RankMode
     ) -> AsyncIterator[Series]:
         """Yields every point of a run, in pieces of at most `POINTS_PER_PIECE_MAX`, series by series.
 
@@ -556,7 +561,7 @@ class TrackingService:
         """
         run = (await self._store.run(name.project, name.run_id)).value
         series = await self._reader.open(run, keys or None)
-        for key, rank in list(_series_of(series, keys or series.keys, ranks_apart)):
+        for key, rank in list(_series_of(series, keys or series.keys, rank_mode)):
             # Each as it is when its turn comes: what was merged since the first is long removed when the last is read.
             async with self._heavy_reads:
                 series = await self._reader.open(run, keys or None)
@@ -587,9 +592,9 @@ def _moved(run: Run) -> RunMoved:
     return RunMoved(f"What the run {run.run_id} is kept in was replaced while it was read: read it again.")
 
 
-def _series_of(series: RunSeries, keys: Sequence[str], ranks_apart: bool) -> Iterator[tuple[str, int | None]]:
+def _series_of(series: RunSeries, keys: Sequence[str], rank_mode: RankMode) -> Iterator[tuple[str, int | None]]:
     for key in keys:
-        ranks: Sequence[int | None] = series.ranks(key) if ranks_apart else (None,)
+        ranks: Sequence[int | None] = series.ranks(key) if rank_mode is RankMode.APART else (None,)
         for rank in ranks:
             yield key, rank
 

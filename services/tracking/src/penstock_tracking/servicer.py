@@ -37,6 +37,7 @@ from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import Ack, WriterStream
 from penstock_tracking.search import GroupQuery, RunIndex, RunPage, RunQuery
 from penstock_tracking.series.latest import LatestValue
+from penstock_tracking.series.reader import RankMode
 from penstock_tracking.series.watch import NewPoints, RunChanged
 from penstock_tracking.service import NewRun, Series, TrackingService
 from penstock_tracking.store import Stored
@@ -45,6 +46,12 @@ from penstock_tracking.threads import in_thread
 __all__ = ["TrackingServicer"]
 
 MAX_POINTS_DEFAULT: Final = 1_000
+RANK_MODES: Final = {
+    metric_pb2.RANK_MODE_UNSPECIFIED: RankMode.TOGETHER,
+    metric_pb2.RANK_MODE_TOGETHER: RankMode.TOGETHER,
+    metric_pb2.RANK_MODE_APART: RankMode.APART,
+    metric_pb2.RANK_MODE_ACROSS: RankMode.ACROSS,
+}
 SEARCH_PAGE_BYTES_MAX: Final = (
     4_000_000  # within the 4 MiB that gRPC clients usually receive; a single run may have more
 )
@@ -347,19 +354,23 @@ class TrackingServicer:
             first=first,
             last=last,
             max_points=request.max_points or MAX_POINTS_DEFAULT,
-            ranks_apart=request.rank_mode == metric_pb2.RANK_MODE_APART,
+            rank_mode=RANK_MODES[request.rank_mode],
         ):
             response.series.extend(await in_thread(lambda found=found: [_series(series) for series in found]))
         return response
 
     async def ReadMetricPoints(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        if request.rank_mode == metric_pb2.RANK_MODE_ACROSS:
+            raise FieldInvalid(
+                "Points are read at full resolution: ask GetMetricSeries across ranks.", field="rank_mode"
+            )
         first, last = _range(request)
         async for series in self._service.read_points(
             RunName.parse(request.run),
             list(dict.fromkeys(request.keys)),
             first=first,
             last=last,
-            ranks_apart=request.rank_mode == metric_pb2.RANK_MODE_APART,
+            rank_mode=RANK_MODES[request.rank_mode],
         ):
             yield pb.ReadMetricPointsResponse(series=await in_thread(_series, series))
 

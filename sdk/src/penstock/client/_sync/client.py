@@ -289,6 +289,7 @@ class Client(Accounts):
         last_step: int | None = None,
         max_points: int = 0,
         by_rank: bool = False,
+        across_ranks: bool = False,
     ) -> Rows[metric_pb2.MetricSeries]:
         """Series for a chart: those of many runs and keys in one call, reduced to at most `max_points` each.
 
@@ -301,6 +302,8 @@ class Client(Accounts):
             last_step: Only up to this step, which is included.
             max_points: At most 10,000; 0 means 1,000.
             by_rank: Whether each rank is a series of its own.
+            across_ranks: Whether a series is made of buckets with the mean, minimum and maximum of all ranks at each step, or
+                at several steps where there are more than `max_points`. Not with `by_rank`.
 
         Returns:
             The series, by run, key and rank. As a table, one row per point or bucket.
@@ -313,7 +316,7 @@ class Client(Accounts):
                 keys=several(keys),
                 range=metric_pb2.StepRange(first=first_step, last=last_step),
                 max_points=max_points,
-                rank_mode=_rank_mode(by_rank),
+                rank_mode=_rank_mode(by_rank, across_ranks),
             )
         )
         return Rows(response.series, records.series_rows)
@@ -484,5 +487,9 @@ class Client(Accounts):
             sleep(WATCH_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, keeps no secret
 
 
-def _rank_mode(by_rank: bool) -> metric_pb2.RankMode:
+def _rank_mode(by_rank: bool, across_ranks: bool = False) -> metric_pb2.RankMode:
+    if across_ranks:
+        if by_rank:
+            raise ValueError("by_rank and across_ranks exclude each other")
+        return metric_pb2.RANK_MODE_ACROSS
     return metric_pb2.RANK_MODE_APART if by_rank else metric_pb2.RANK_MODE_TOGETHER

@@ -9,6 +9,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import pairwise
 from typing import Final
 
@@ -28,13 +29,22 @@ from penstock_tracking.series.follower import LogFollower
 from penstock_tracking.series.points import NO_POINTS, Points, in_order, merged
 from penstock_tracking.threads import in_thread
 
-__all__ = ["CACHE_BYTES_MAX", "RunSeries", "SeriesReader"]
+__all__ = ["CACHE_BYTES_MAX", "Charted", "RankMode", "RunSeries", "SeriesReader"]
 
 CACHE_BYTES_MAX: Final = 32_000_000  # of what is not in segments yet
 WINDOW_POINTS: Final = 500_000  # decoded at once, nearly
 EXACT_POINTS_MAX: Final = 1_000_000  # of a series that is decoded as a whole
 CHUNKS_PER_READ: Final = 256
 _INT64: Final = np.iinfo(np.int64)
+
+
+class RankMode(Enum):
+    """How the ranks of a run are read: see the contract."""
+
+    TOGETHER = "together"
+    APART = "apart"
+    ACROSS = "across"
+
 
 Charted = tuple[int, Points | Buckets]
 """How many points the range holds, and they, or what they were reduced to."""

@@ -16,9 +16,11 @@ class RankMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RANK_MODE_UNSPECIFIED: _ClassVar[RankMode]
     RANK_MODE_TOGETHER: _ClassVar[RankMode]
     RANK_MODE_APART: _ClassVar[RankMode]
+    RANK_MODE_ACROSS: _ClassVar[RankMode]
 RANK_MODE_UNSPECIFIED: RankMode
 RANK_MODE_TOGETHER: RankMode
 RANK_MODE_APART: RankMode
+RANK_MODE_ACROSS: RankMode
 
 class MetricKey(_message.Message):
     __slots__ = ("id", "key")
