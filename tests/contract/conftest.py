@@ -1,22 +1,20 @@
 """Real servers for the contract suites: one of each kind per test process, and a fresh place on it for each test."""
 
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
+from support.store_servers import need
 from typing_extensions import override
 
 from penstock_local.servers import (
     MinioServer,
     MongoServer,
-    ProgramMissing,
     RedisServer,
     S3Server,
     SeaweedServer,
-    ServerProcess,
 )
 
 
@@ -26,16 +24,6 @@ class FaultyMongoServer(MongoServer):
     @override
     def _command(self, program: Path) -> list[str]:
         return [*super()._command(program), "--setParameter", "enableTestCommands=1"]
-
-
-def need(kind: type[ServerProcess]) -> None:
-    """Skips where a server cannot be had, unless the variable PENSTOCK_TEST_SERVERS is `required`."""
-    try:
-        kind.fetch()
-    except ProgramMissing as error:
-        if os.environ.get("PENSTOCK_TEST_SERVERS") == "required":
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,7 @@ async def test_credentials(opened: Opened, driver: MongoDriver, tmp_path: Path) 
         ("mongodb://127.0.0.1:27017/a%20b", "cannot be used"),
         ("mongodb://127.0.0.1:27017/tracking?timeoutMS=soon", "cannot be used"),
         ("mongodb://127.0.0.1:27017/tracking?nonsense=1", "cannot be used"),
+        ("mongodb://127.0.0.1:27017/tracking?tls=true&tlsCAFile=/nowhere", "cannot be used"),
     ],
 )
 async def test_urls_that_lead_nowhere(url: str, reason: str) -> None:

@@ -265,3 +265,21 @@ async def test_something_else_listens() -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/0", "redis://127.0.0.1:port/0", "127.0.0.1:6379", ""])
 async def test_a_url_of_something_else(url: str) -> None:
     assert isinstance(await refusal(url), StoreMisconfigured)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (f"redis://:{SECRET}/@127.0.0.1:1/0", "percent-encode"),
+        (f"redis://:{SECRET}#@127.0.0.1:1/0", "percent-encode"),
+        (f"redis://:{SECRET}@[::1/0", "percent-encode"),
+        (f"redis://:{SECRET}@127.0.0.1:1/penstock", "number of a database"),
+        (f"redis://:{SECRET}@127.0.0.1:1/0#1", "number of a database"),
+        (f"redis://:{SECRET}@127.0.0.1:1/0?socket_timeout={SECRET}", "Invalid value for 'socket_timeout'"),
+        (f"redis://:{SECRET}@127.0.0.1:1/0?{SECRET}=1", "options that do not exist"),
+    ],
+)
+async def test_a_url_that_was_not_written_well(url: str, reason: str) -> None:
+    error = await refusal(url)
+    assert isinstance(error, StoreMisconfigured)
+    assert reason in error.reason

@@ -128,9 +128,13 @@ class SqliteFile:
     async def open(cls, path: Path, schema: Schema) -> Self:
         """Opens a file, made (mode 0600) with its folder (0700) if need be, and brings it to the schema's version.
 
-        Raises `StoreFileDamaged`, `StoreFileNewer`, `StoreFileBusy`.
+        Raises `StoreFileDamaged`, `StoreFileNewer`, `StoreFileBusy`; `StoreFileError` where the system does not let it.
         """
-        return cls(path, await asyncio.to_thread(_prepare, path, schema))
+        try:
+            return cls(path, await asyncio.to_thread(_prepare, path, schema))
+        except OSError as error:
+            problem = f"cannot be opened: {error.strerror}. Let this user read and write it, or choose another path."
+            raise StoreFileError(path, problem) from error
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` in the writer thread and returns its result once it is durable.
@@ -264,7 +268,7 @@ def _prepare(path: Path, schema: Schema) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Created here, because SQLite gives -wal and -shm the mode of the file, and the umask could open it to others.
     if path.exists() and not path.is_file():
-        raise StoreFileDamaged(path, "is not a file.")
+        raise StoreFileDamaged(path, "is not a file. Choose another path.")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         # SQLite takes a very short file for an empty one, and would write over it.

@@ -248,7 +248,7 @@ async def _parsed(url: str) -> tuple[list[tuple[str, int]], str, Mapping[str, An
     """Returns hosts and ports, the database, and the options under their names in lower case."""
     try:
         parsed = await asyncio.to_thread(parse_uri, url)  # in a thread: mongodb+srv asks the name service
-    except (ConfigurationError, ValueError) as error:
+    except (ConfigurationError, ValueError, OSError) as error:  # the last of files for TLS
         raise StoreMisconfigured(
             "The URL of the MongoDB store",
             f"cannot be used: {error}",

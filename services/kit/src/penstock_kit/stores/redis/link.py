@@ -83,15 +83,14 @@ class RedisLink:
                 driver_info=None,
             )
         except ValueError as error:
-            raise StoreMisconfigured(
-                "The URL of the Redis store",
-                f"cannot be used: {error}",
-                "It looks like redis://user:password@host:6379/0.",
-            ) from None
+            raise _misread(f"cannot be used: {error}") from None
         client: Redis = Redis.from_pool(pool)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await client.execute_command("PING")
+        except TypeError:  # the driver's, for options that it does not know
+            await client.aclose()
+            raise _misread("has options that do not exist") from None
         except (RedisError, OSError) as error:
             await client.aclose()
             raise _translation(error, shown) from error
@@ -134,8 +133,20 @@ class RedisLink:
 
 
 def _shown(url: str) -> str:
-    parts = urlsplit(url)
+    """Returns a URL without what is secret. Raises `StoreMisconfigured` if it does not read as one."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # the driver would tell what stands there, which is a password that was not encoded
+    except ValueError:
+        raise _misread("cannot be read: percent-encode special characters in the password") from None
+    database = parts.path.strip("/")
+    if parts.fragment or (database and not database.isdecimal()):
+        raise _misread("must end with the number of a database, or nothing")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _misread(reason: str) -> StoreMisconfigured:
+    return StoreMisconfigured("The URL of the Redis store", reason, "It looks like redis://user:password@host:6379/0.")
 
 
 def _translation(error: Exception, shown: str) -> StoreError:

@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, ParamSpec, Self, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -33,6 +33,7 @@ T = TypeVar("T")
 REQUESTS_MAX: Final = 16  # at once, each in a thread
 CONNECT_TIMEOUT_S: Final = 3.0
 READ_TIMEOUT_S: Final = 20.0  # without a byte from the server
+OPEN_TIMEOUT_S: Final = 5.0  # the same, of the first request, which is not repeated
 REPEATS_MAX: Final = 1  # of a request that failed on the way, or for which the server had no time
 REPEAT_PAUSE_S: Final = 0.1
 REGION: Final = "us-east-1"  # of servers that have none
@@ -72,8 +73,8 @@ class S3Bucket:
     def __init__(self, address: _Address, public_url: str) -> None:
         self.name = address.bucket
         self.shown = f"s3://{address.host}/{address.bucket}"
-        self.client = _client(address, address.host, address.secure)
-        self._signer = _client(address, *_public(public_url)) if public_url else self.client
+        self.client = _client(address, READ_TIMEOUT_S, REPEATS_MAX)
+        self._signer = _client(_public(address, public_url), READ_TIMEOUT_S, 0) if public_url else self.client
         self._threads = ThreadPoolExecutor(REQUESTS_MAX, thread_name_prefix="s3")
         self._closed = False
 
@@ -91,10 +92,12 @@ class S3Bucket:
             StoreMisconfigured: A URL is wrong, what is there is no S3 server, it has no such bucket, or the credentials do
                 not allow its use.
         """
-        bucket = cls(_parsed(url), public_url)
+        address = _parsed(url)
+        bucket = cls(address, public_url)
+        client = _client(address, OPEN_TIMEOUT_S, repeats=0)
         try:
             # The least that needs the credentials, and is answered with a reason.
-            await bucket.ask(lambda: next(bucket.client.list_objects(bucket.name, prefix="!"), None))
+            await bucket.ask(lambda: next(client.list_objects(bucket.name, prefix="!"), None))
         except ValueError as error:  # minio-py's, about the bucket's name
             await bucket.close()
             raise StoreMisconfigured(bucket.shown, f"cannot be used: {error}", _EXAMPLE) from None
@@ -197,18 +200,18 @@ class S3Bucket:
         return StoreUnavailable(self.shown, "cannot be reached", "Start the server there, or correct the address.")
 
 
-def _client(address: _Address, host: str, secure: bool) -> Minio:
+def _client(address: _Address, read_timeout_s: float, repeats: int) -> Minio:
     return Minio(
-        host,
+        address.host,
         address.access_key,
         address.secret_key,
-        secure=secure,
+        secure=address.secure,
         region=address.region,
         http_client=urllib3.PoolManager(
             maxsize=REQUESTS_MAX,
-            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s),
             retries=urllib3.Retry(
-                REPEATS_MAX,
+                repeats,
                 connect=0,
                 backoff_factor=REPEAT_PAUSE_S,
                 status_forcelist=_REPEATED_STATUS,
@@ -254,8 +257,8 @@ def _misread(reason: str) -> StoreMisconfigured:
     return StoreMisconfigured("The URL of the S3 store", reason, _EXAMPLE)
 
 
-def _public(url: str) -> tuple[str, bool]:
-    """Returns host and TLS of the public URL."""
+def _public(address: _Address, url: str) -> _Address:
+    """Returns the address that a public URL leads to. Raises `StoreMisconfigured`."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -267,4 +270,4 @@ def _public(url: str) -> tuple[str, bool]:
             "cannot be used",
             "It is what clients reach the server by, without a path: https://s3.example.org.",
         )
-    return parts.netloc, parts.scheme == "https"
+    return replace(address, host=parts.netloc, secure=parts.scheme == "https")
