@@ -1,5 +1,6 @@
 """Runs over embedded stores, written batch by batch, and everything that can be read of one, for comparison."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from penstock_kit.stores.metric_log import BatchRecord, MetricLog
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.writer import CHAIN_START, chained
 from penstock_tracking.segments.compactor import Compactor
+from penstock_tracking.segments.files import SegmentGone
 from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.follower import LogFollower
 from penstock_tracking.series.latest import LatestReader
@@ -27,7 +29,7 @@ from penstock_tracking.series.points import Points
 from penstock_tracking.series.reader import RunSeries, SeriesReader
 from penstock_tracking.store import COLLECTIONS, TrackingStore
 
-__all__ = ["RUN", "Block", "LoggedRun", "bits", "logged_run"]
+__all__ = ["RUN", "Block", "LoggedRun", "bits", "logged_run", "race"]
 
 RUN = Run("default", "0" * 32, b"r" * 16, "0", "swift-delta", "users/ada", 1, 1, 1)
 
@@ -201,6 +203,64 @@ def flat(windows: Sequence[Points]) -> list[tuple[int, int, int]]:
     ]
     assert [point[:2] for point in found] == sorted(point[:2] for point in found)
     return sorted(found)
+
+
+async def race(run: LoggedRun, *, batches: int, readers: int) -> None:
+    """Writes, compacts and reads at once, until all is written and read.
+
+    Every reader must see the batches of each writer in order, each once, and never less than before.
+    """
+    written = asyncio.Event()
+
+    async def write() -> None:
+        for number in range(batches):
+            for rank in range(2):
+                await run.write(f"w{rank}", Block(["a", f"b{number // 20}"], [number], [[number, -number]]), rank=rank)
+        written.set()
+
+    async def compact(compactor: Compactor) -> None:
+        done = False
+        while not done:
+            done = written.is_set()
+            while await compactor.compact(run.run.log_key):
+                await compactor.merge(run.run.log_key)
+            run.clock.advance(1_000)  # whatever was merged is removed with the next merge
+            await asyncio.sleep(0)
+
+    async def read() -> None:
+        log = run.replica()
+        follower, reader = LogFollower(log, run.run.log_key), SeriesReader(log)
+        latest = LatestReader(log, TrackingStore(run.documents))
+        seen: dict[bytes, int] = {}
+        points = highest = 0
+        steps: list[int] = []
+        while min(len(steps), sum(seen.values())) < 2 * batches:
+            async for piece in follower.advance():
+                for batch in piece:
+                    assert batch.sequence == seen.get(batch.writer_key, 0) + 1
+                    seen[batch.writer_key] = batch.sequence
+                    assert batch.blocks[0].values.tolist() == [[batch.sequence - 1, 1 - batch.sequence]]
+                    names = [batch.keys[n] for n in batch.blocks[0].key_ids]
+                    assert names == ["a", f"b{(batch.sequence - 1) // 20}"]
+            try:
+                windows = [window async for window in (await reader.open(run.run)).points("a")]
+            except SegmentGone:
+                continue  # as the service does: once more
+            steps = [step for window in windows for step in window.steps.tolist()]
+            assert steps == sorted(steps)
+            assert len(steps) >= max(points, sum(seen.values()))
+            points = len(steps)
+            for key, value in await latest.of_run(run.run, ["a"]):
+                assert (key, value.value) == ("a", value.step)
+                assert value.step >= highest
+                highest = value.step
+        assert set(seen.values()) == {batches}
+        assert steps == [step for step in range(batches) for _ in range(2)]
+        assert highest == batches - 1
+
+    await asyncio.gather(
+        write(), compact(run.compactor), compact(run.new_compactor()), *(read() for _ in range(readers))
+    )
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from support.segments import Block, LoggedRun, bits, logged_run
+from support.segments import Block, LoggedRun, bits, logged_run, race
 
 import penstock_tracking.segments.build as build_module
 import penstock_tracking.segments.compactor as compactor_module
@@ -269,3 +269,7 @@ async def test_rounds_take_what_is_worth_it(run: LoggedRun) -> None:
     run.clock.advance(11)
     assert await run.compactor.round()
     assert await run.logged() == 0
+
+
+async def test_readers_see_every_batch_once_while_others_compact(run: LoggedRun, small: None) -> None:
+    await race(run, batches=60, readers=2)
