@@ -147,18 +147,35 @@ def test_damage_ends_a_part_and_keeps_what_was_before() -> None:
 
     source = source_of(Part("part", rows))
     assert len(points_of(all_batches(source))) == 1
-    assert source.damage is not None
+    assert source.reader.damage is not None
     # Once more has been imported than can be read now, there is nothing to add.
     later = source_of(Part("part", rows))
     later.resume(1, bytes(32), 5)
     assert all_batches(later) == []
 
 
+def test_what_a_reader_did_not_expect_is_damage_as_well() -> None:
+    def rows() -> Iterator[Row]:
+        yield Row(0, 0, {"m": 1.0})
+        raise ZeroDivisionError
+
+    source = source_of(Part("part", rows))
+    assert len(points_of(all_batches(source))) == 1
+    assert "ZeroDivisionError" in str(source.reader.damage)
+
+
+@pytest.mark.parametrize("row", [Row(2**63, 0, {"m": 1.0}), Row(0, -(2**63) - 1, {"m": 1.0})])
+def test_steps_and_times_beyond_64_bits(row: Row) -> None:
+    source = source_of(part_of([Row(0, 0, {"m": 1.0}), row]))
+    assert len(points_of(all_batches(source))) == 1
+    assert source.reader.damage is not None
+
+
 def test_names_that_are_not_allowed_are_left_out() -> None:
     rows = [Row(0, 0, {"good": 1.0, "": 2.0, "x" * 251: 3.0, "line\nbreak": 4.0}), Row(1, 0, {"": 5.0})]
     source = source_of(part_of(rows))
     assert {key for key, *_ in points_of(all_batches(source))} == {"good"}
-    assert source.left_out == {"", "x" * 251, "line\nbreak"}
+    assert source.reader.left_out == {"", "x" * 251, "line\nbreak"}
 
 
 def test_a_wide_row_fits_into_batches() -> None:

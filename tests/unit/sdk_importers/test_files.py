@@ -2,16 +2,21 @@
 
 import contextlib
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.errors import NotFound
 from penstock.importers import wandb
+from penstock.importers.importing import ImportedRun, look_through
 from penstock.importers.model import SourceDamaged
-from penstock.importers.tensorboard import TensorBoardSource
+from penstock.importers.tensorboard import TensorBoardSource, _Event
 from penstock.importers.tfrecord import records
 from penstock.importers.wandb import WandbOfflineSource
 
@@ -118,3 +123,71 @@ def test_places_that_hold_nothing(source: type[TensorBoardSource] | type[WandbOf
             source(place).entries()
         assert caught.value.reason == reason
         assert str(place) in caught.value.message
+
+
+class Silent:
+    """A watcher that nobody listens to."""
+
+    def began(self, total: int) -> None:
+        pass
+
+    def reading(self, label: str) -> None:
+        pass
+
+    def added(self, points: int) -> None:
+        pass
+
+    def done(self, run: ImportedRun) -> None:
+        pass
+
+
+FLOATS = st.floats(width=64)
+TEXTS = st.text(max_size=5) | st.sampled_from(["_step", "_timestamp", "a._type", "", "NaN", "[" * 5_000, "1e999", "{}"])
+ITEMS = st.lists(st.builds(lambda name, text: {"nested_key": [name], "value_json": text}, TEXTS, TEXTS), max_size=4)
+WANDB_RECORDS: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.builds(lambda items, step: {"history": {"item": items, "step": {"num": step}}}, ITEMS, st.integers(-5, 2**62)),
+    st.builds(
+        lambda items, when: {"stats": {"item": items, "timestamp": {"seconds": when}}}, ITEMS, st.integers(0, 2**62)
+    ),
+    st.builds(lambda items: {"config": {"update": items, "remove": items}}, ITEMS),
+    st.builds(lambda when: {"run": {"run_id": "x", "start_time": {"seconds": when}}}, st.integers(-(2**62), 2**62)),
+)
+EVENTS: st.SearchStrategy[dict[str, Any]] = st.builds(
+    lambda when, step, tag, value, dtype, content: {
+        "wall_time": when,
+        "step": step,
+        "summary": {
+            "value": [{"tag": tag, "tensor": {"dtype": dtype, "float_val": [value], "tensor_content": content}}]
+        },
+    },
+    FLOATS,
+    st.integers(-(2**63), 2**63 - 1),
+    TEXTS,
+    st.floats(width=32),
+    st.integers(0, 30),
+    st.binary(max_size=8),
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(WANDB_RECORDS, max_size=5), st.binary(max_size=30))
+def test_whatever_a_file_of_wandb_holds_is_told(contents: list[dict[str, Any]], foreign: bytes) -> None:
+    run = wandb._Record(run={"run_id": "x", "project": "p"})
+    payloads = [record.SerializeToString() for record in (run, *(wandb._Record(**content) for content in contents))]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "run-x.wandb").write_bytes(wandb_file([*payloads, foreign]))
+        [found] = look_through(WandbOfflineSource(Path(folder)), "default", "", Silent())
+    assert found.outcome in ("found", "failed")
+    assert (
+        found.message == "" or "no sense" in found.message or "no record" in found.message or "64 bits" in found.message
+    )
+
+
+@settings(max_examples=100)
+@given(st.lists(EVENTS, max_size=5), st.binary(max_size=30))
+def test_whatever_an_event_file_holds_is_told(contents: list[dict[str, Any]], foreign: bytes) -> None:
+    payloads = [_Event(**content).SerializeToString() for content in contents]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "events.out.tfevents.1").write_bytes(b"".join(map(tfrecord, [*payloads, foreign])))
+        [found] = look_through(TensorBoardSource(Path(folder)), "default", "", Silent())
+    assert found.outcome in ("found", "failed")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from penstock.errors import Conflict, InvalidInput, ServerUnavailable
+from penstock.errors import Conflict, InvalidInput, PenstockError, ServerUnavailable
 from penstock.importers.model import Part, Row, SourceDamaged
 from penstock.sender.batches import BATCH_BYTES_TARGET, ENCODER_VERSION
 from penstock.sender.source import Outgoing
@@ -22,7 +22,7 @@ from penstock.spool.meta import SpoolMeta
 from penstock.spool.reader import START
 from penstock.spool.values import check_key
 
-__all__ = ["POINT", "PartSource"]
+__all__ = ["POINT", "PartReader", "PartSource"]
 
 KEYS_PER_ROW_MAX: Final = 1_000
 """A wider row is taken as several, so that a batch with the names of new metrics stays within its limit."""
@@ -32,8 +32,66 @@ _KEY_ID_BYTES: Final = 5
 POINT: Final = struct.Struct("<qqd")
 """Step, time and value of a point, as what it is recognised by."""
 _INT64: Final = struct.Struct("<q")
-_STEP_MIN: Final = -(2**63)
-_STEP_MAX: Final = 2**63 - 1
+_INT64_MIN: Final = -(2**63)
+_INT64_MAX: Final = 2**63 - 1
+
+
+class PartReader:
+    """Reads the rows of a part, with what the contract allows, none of them wider than `KEYS_PER_ROW_MAX`.
+
+    Args:
+        part: The part.
+
+    Attributes:
+        damage: Why it could not be read to its end; None if it could, or was not yet.
+        left_out: Metrics whose names the contract does not allow.
+    """
+
+    def __init__(self, part: Part) -> None:
+        self.damage: SourceDamaged | None = None
+        self.left_out: set[str] = set()
+        self._part = part
+        self._allowed: dict[str, bool] = {}
+
+    def rows(self) -> Iterator[Row]:
+        """The rows from the beginning up to the end or the first that cannot be read."""
+        try:
+            for row in self._part.rows():
+                yield from self._within_limits(row)
+        except SourceDamaged as error:
+            self.damage = error
+        except PenstockError:
+            raise
+        except Exception as error:
+            # Whatever a file makes its reader raise: what was read before is kept.
+            self.damage = SourceDamaged.because(error, f"The part {self._part.id!r}")
+
+    def _within_limits(self, row: Row) -> Iterator[Row]:
+        allowed = self._allowed
+        values = row.values
+        for key in values:
+            if key not in allowed:
+                allowed[key] = self._is_allowed(key)
+        if not all(allowed[key] for key in values):
+            values = {key: value for key, value in values.items() if allowed[key]}
+        if not values:
+            return
+        if not _INT64_MIN <= row.step <= _INT64_MAX or not _INT64_MIN <= row.time_us <= _INT64_MAX:
+            raise SourceDamaged(f"The part {self._part.id!r} has a step or time that 64 bits do not hold.")
+        if len(values) <= KEYS_PER_ROW_MAX:
+            yield Row(row.step, row.time_us, values)
+            return
+        items = list(values.items())
+        for first in range(0, len(items), KEYS_PER_ROW_MAX):
+            yield Row(row.step, row.time_us, dict(items[first : first + KEYS_PER_ROW_MAX]))
+
+    def _is_allowed(self, key: str) -> bool:
+        try:
+            check_key(key, "A metric's name")
+        except InvalidInput:
+            self.left_out.add(key)
+            return False
+        return True
 
 
 class _Content(NamedTuple):
@@ -52,8 +110,7 @@ class PartSource:
 
     Attributes:
         points_before: Points that were durable when the stream was opened.
-        damage: Why the part could not be read to its end; None if it could.
-        left_out: Metrics whose names the contract does not allow.
+        reader: Reads the part, and knows what of it could not be read.
     """
 
     def __init__(
@@ -61,8 +118,7 @@ class PartSource:
     ) -> None:
         self.meta = meta
         self.points_before = 0
-        self.damage: SourceDamaged | None = None
-        self.left_out: set[str] = set()
+        self.reader = PartReader(part)
         self._part = part
         self._durable = durable
         self._batch_bytes = batch_bytes
@@ -120,45 +176,13 @@ class PartSource:
         # Neither places nor keys: nobody asks for those of a batch that was sent.
         return Cut(sequence, START, START, points_total, 0, ENCODER_VERSION, digest, chain)
 
-    def _readable(self) -> Iterator[Row]:
-        """The rows of the part, with what the contract allows, none of them wider than `KEYS_PER_ROW_MAX`."""
-        allowed: dict[str, bool] = {}
-        try:
-            for row in self._part.rows():
-                values = row.values
-                for key in values:
-                    if key not in allowed:
-                        allowed[key] = self._allowed(key)
-                if not all(allowed[key] for key in values):
-                    values = {key: value for key, value in values.items() if allowed[key]}
-                if not _STEP_MIN <= row.step <= _STEP_MAX or not values:
-                    continue
-                if len(values) <= KEYS_PER_ROW_MAX:
-                    yield Row(row.step, row.time_us, values)
-                    continue
-                items = list(values.items())
-                for first in range(0, len(items), KEYS_PER_ROW_MAX):
-                    yield Row(row.step, row.time_us, dict(items[first : first + KEYS_PER_ROW_MAX]))
-        except SourceDamaged as error:
-            self.damage = error
-        except OSError as error:
-            self.damage = SourceDamaged.unreadable(error, "The source")
-
-    def _allowed(self, key: str) -> bool:
-        try:
-            check_key(key, "A metric's name")
-        except InvalidInput:
-            self.left_out.add(key)
-            return False
-        return True
-
     def _new_rows(self) -> Iterator[Row]:
         """The rows that are not durable. Takes note of the names in those that are."""
         if not self.points_before:
-            return self._readable()
+            return self.reader.rows()
         if self._part.metric is not None:
             return self._not_durable(self._part.metric)
-        rows = self._readable()
+        rows = self.reader.rows()
         left = self.points_before
         while left > 0:
             row = next(rows, None)
@@ -172,7 +196,7 @@ class PartSource:
 
     def _not_durable(self, metric: str) -> Iterator[Row]:
         self._keys[metric] = 0
-        points = sum(1 for _ in self._readable())
+        points = sum(1 for _ in self.reader.rows())
         if points <= self.points_before:
             if points < self.points_before:
                 self._check_altered()
@@ -183,7 +207,7 @@ class PartSource:
         return self._without(durable)
 
     def _without(self, durable: Counter[bytes]) -> Iterator[Row]:
-        for row in self._readable():
+        for row in self.reader.rows():
             [value] = row.values.values()
             point = POINT.pack(row.step, row.time_us, value)
             if durable[point]:
@@ -193,7 +217,7 @@ class PartSource:
 
     def _check_altered(self) -> None:
         """Raises `Conflict`, unless the source is damaged: then it held the rest before it was."""
-        if self.damage is None:
+        if self.reader.damage is None:
             raise Conflict(
                 f"{self.points_before:,} points were imported before that the source does not hold as it did then: it was "
                 "altered since. Nothing was added.",

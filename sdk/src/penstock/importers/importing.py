@@ -17,6 +17,7 @@ from penstock.errors import (
     PermissionDenied,
     ServerUnavailable,
 )
+from penstock.importers.batches import PartReader
 from penstock.importers.model import Source, SourceDamaged, SourceEntry, SourceRun
 from penstock.importers.upload import Uploaded, upload
 from penstock.sender.outcome import is_final
@@ -101,8 +102,7 @@ def look_through(source: Source, project: str, experiment: str, watcher: Watcher
         watcher.reading(entry.label)
         try:
             run = _placed(_read(entry), experiment)
-            points = sum(len(row.values) for part in run.parts for row in part.rows())
-            found = _described(entry.label, "found", project, run, points)
+            found = _described(entry.label, "found", project, run, _counted(run))
         except SourceDamaged as error:
             found = ImportedRun(entry.label, "failed", message=error.message, reason=error.reason)
         watcher.done(found)
@@ -212,8 +212,21 @@ def _described(label: str, outcome: str, project: str, run: SourceRun, points: i
 def _read(entry: SourceEntry) -> SourceRun:
     try:
         return entry.read()
-    except OSError as error:
-        raise SourceDamaged.unreadable(error, entry.label) from None
+    except PenstockError:
+        raise
+    except Exception as error:
+        raise SourceDamaged.because(error, entry.label) from error
+
+
+def _counted(run: SourceRun) -> int:
+    """The points of a run that would be imported. Raises `SourceDamaged`."""
+    total = 0
+    for part in run.parts:
+        reader = PartReader(part)
+        total += sum(len(row.values) for row in reader.rows())
+        if reader.damage is not None:
+            raise reader.damage
+    return total
 
 
 def _placed(run: SourceRun, experiment: str) -> SourceRun:

@@ -1,6 +1,7 @@
 """What a source is made of: runs, their parts, the rows of a part; and what of it fits into the limits of the contract."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, Self
@@ -28,6 +29,8 @@ NOTES_CHARS_MAX: Final = 100_000
 PARAMS_MAX: Final = 5_000
 TAGS_MAX: Final = 1_000
 SUMMARY_MAX: Final = 1_000
+MOMENT_US_MAX: Final = 253_402_300_799_999_999
+"""The end of the year 9999: the latest that a timestamp of the contract holds."""
 LEFT_OUT_MAX: Final = 100
 """Notes on what was left out, of one run."""
 
@@ -38,9 +41,13 @@ class SourceDamaged(PenstockError):
     default_reason = "SOURCE_DAMAGED"
 
     @classmethod
-    def unreadable(cls, error: OSError, where: str) -> Self:
-        """A file of it cannot be read."""
-        return cls(f"{error.filename or where} cannot be read: {error.strerror or error}.", reason="SOURCE_UNREADABLE")
+    def because(cls, error: Exception, where: str) -> Self:
+        """What to raise instead of an error that a file, or something in it, caused."""
+        if isinstance(error, OSError):
+            message = f"{error.filename or where} cannot be read: {error.strerror or error}."
+            return cls(message, reason="SOURCE_UNREADABLE")
+        # Checksums do not keep a writer from writing nonsense.
+        return cls(f"{where} holds what makes no sense: {type(error).__name__}: {str(error)[:200]}")
 
 
 class Row(NamedTuple):
@@ -182,8 +189,8 @@ class RunDraft:
             experiment=_cut(self.experiment, NAME_CHARS_MAX),
             display_name=_cut(self.display_name, NAME_CHARS_MAX),
             state=self.state,
-            start_time_us=max(0, self.start_time_us),
-            end_time_us=None if self.end_time_us is None else max(0, self.end_time_us),
+            start_time_us=_within_calendar(self.start_time_us),
+            end_time_us=None if self.end_time_us is None else _within_calendar(self.end_time_us),
             notes=_cut(self.notes, NOTES_CHARS_MAX),
             group=_cut(self.group, GROUP_CHARS_MAX),
             failure=_cut(self.failure, TEXT_CHARS_MAX),
@@ -214,8 +221,12 @@ def derived_id(*identity: str) -> str:
 
 
 def time_us(seconds: float) -> int:
-    """Seconds since 1970 as whole microseconds."""
-    return round(seconds * 1_000_000)
+    """Seconds since 1970 as whole microseconds; 0 for what is no time."""
+    return round(seconds * 1_000_000) if math.isfinite(seconds) else 0
+
+
+def _within_calendar(moment_us: int) -> int:
+    return min(max(0, moment_us), MOMENT_US_MAX)
 
 
 def _cut(text: str, chars_max: int) -> str:

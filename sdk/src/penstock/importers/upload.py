@@ -209,8 +209,8 @@ async def _points(
             reason="DIGEST_CONFLICT",
         )
     result.points += last.points
-    result.damage = result.damage or rows.damage
-    for key in sorted(rows.left_out):
+    result.damage = result.damage or rows.reader.damage
+    for key in sorted(rows.reader.left_out):
         result.note(f"The metric {key[:60]!r} was left out: its name is not allowed.")
 
 

@@ -227,9 +227,9 @@ def _history_row(history: Any, draft: RunDraft) -> Row:
         name = _name(item)
         value = _value(item)
         if name == "_timestamp":
-            moment_us = time_us(float(value))
+            moment_us = time_us(_number(value) or 0.0)
         elif name == "_step":
-            step = int(value)
+            step = value if isinstance(value, int) else step
         elif name.endswith("._type"):
             media.add(name.removesuffix("._type"))
         elif not name.startswith("_"):
@@ -300,7 +300,7 @@ def _parsed(text: str) -> Any:
     try:
         # NaN, Infinity and -Infinity as well, which W&B writes as they are.
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
