@@ -24,6 +24,11 @@ def log(client: MlflowClient, run_id: str, metrics: list[tuple[str, int, int, fl
     return points
 
 
+def prepare(uri: str) -> None:
+    """Makes an empty store."""
+    MlflowClient(uri).search_experiments()
+
+
 def write(uri: str, rows: int) -> dict[str, Any]:
     """A run that goes on, one in it, one that failed, and what must not be imported. Returns ids and points."""
     client = MlflowClient(uri)
@@ -68,4 +73,4 @@ def grow(uri: str, run: str, rows: int) -> Points:
     return points
 
 
-serve({"write": write, "grow": grow})
+serve({"prepare": prepare, "write": write, "grow": grow})
