@@ -293,3 +293,55 @@ async def test_a_project_where_most_rows_are_dead_is_read_anew(
     await platform.index.keep(PROJECT)
     assert len((await manifest(platform)).body["chunks"]) == 1
     await check(platform, platform.index, platform.replica())
+
+
+async def test_latest_values_that_could_not_be_read_are_read_by_who_reads_what_is_kept(platform: Platform) -> None:
+    await filled(platform)
+    documents, log, blobs = platform.documents, platform.log, platform.blobs
+    runs_read = asyncio.Event()
+    late = False
+
+    class Documents:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(documents, name)
+
+        async def changes(self, collection: str, partition: str, **how: Any) -> Any:
+            page = await documents.changes(collection, partition, **how)
+            if collection == RUNS:
+                runs_read.set()
+            return page
+
+    class Log:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(log, name)
+
+        async def changes(self, cursor: bytes) -> Any:
+            # A run that is made, and logs, after the run documents were read and before the log is.
+            nonlocal late
+            await runs_read.wait()
+            if not late:
+                late = True
+                await platform.log_points(await platform.add(1_000), "loss", [-7.0])
+            return await log.changes(cursor)
+
+    class Failing(LatestReader):
+        async def latest(self, project: str, run_id: str) -> Any:
+            if int(run_id, 16) == 1_000:
+                raise OSError("disk")
+            return await super().latest(project, run_id)
+
+    class Blobs:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(blobs, name)
+
+        async def put(self, key: str, content: AsyncIterator[bytes]) -> Any:
+            # A search between two chunks learns of the run, and not what it logged.
+            with pytest.raises(OSError, match="disk"):
+                await replica.search(RunQuery(PROJECT, "metrics.loss = -7"))
+            return await blobs.put(key, content)
+
+    proxies: tuple[Any, Any, Any] = (Documents(), Log(), Blobs())
+    failing = Failing(platform.runs, platform.store)
+    replica = RunIndex(proxies[0], proxies[1], failing, proxies[2], platform.clock)
+    assert await replica.keep(PROJECT)
+    assert await platform.find("metrics.loss = -7", platform.replica()) == [1_000]

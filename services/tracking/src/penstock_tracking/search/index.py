@@ -32,11 +32,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A step of keeping a project that was begun: what is to be written, and whether another one is needed."""
+    """A step of keeping a project: its runs, how far they are, and whether another step is needed after it."""
 
     runs: ProjectRuns
     manifest: Manifest
-    changed: set[int]
     more: bool
 
 
@@ -159,33 +158,35 @@ class RunIndex:
         more = True
         while more:
             # In steps, so that a project that was never read does not take memory for all its columns.
-            step = await self._with_runs(project, self._begin_step)
-            if step is None or not await self._end_step(step):
+            step = await self._with_runs(project, self._caught_up)
+            if not await self._keep_step(step):
                 return False
             more = step.more
         await self._kept.sweep(project)
         return True
 
-    async def _begin_step(self, runs: ProjectRuns) -> "_Step | None":
-        if runs.keeping:
-            return None
+    async def _caught_up(self, runs: ProjectRuns) -> _Step:
         more = await runs.catch_up(
             self._documents, self._metric_log, self._latest, self._kept, pages_max=PAGES_PER_STEP_MAX
         )
-        runs.keeping = True
-        manifest = Manifest(runs.revision, runs.names_revision, runs.log_cursor, [])
-        return _Step(runs, manifest, runs.table.take_changed(), more)
+        return _Step(runs, Manifest(runs.revision, runs.names_revision, runs.log_cursor, []), more)
 
-    async def _end_step(self, step: "_Step") -> bool:
+    async def _keep_step(self, step: _Step) -> bool:
         runs = step.runs
+        async with runs.lock:
+            if runs.keeping:
+                return False
+            runs.keeping = True
+            # Later changes may be among them. Who reads them takes them over once more, which changes nothing.
+            changed = runs.table.take_changed()
         try:
-            published = await self._write_changed(runs, step.changed, step.manifest)
+            published = await self._write_changed(runs, changed, step.manifest)
         except (KeptColumnsLost, ChunkDamaged) as error:
             _log.warning("The kept columns of %s are lost and will be made anew: %s", runs.project, error)
             await self._forget(runs.project, runs.manifest)
             return False
         except BaseException:
-            runs.table.give_back_changed(step.changed)
+            runs.table.give_back_changed(changed)
             raise
         finally:
             runs.keeping = False
@@ -196,8 +197,7 @@ class RunIndex:
     async def _write_changed(self, runs: ProjectRuns, changed: set[int], manifest: Manifest) -> bool:
         """Writes the chunks with changed rows, and the manifest. Returns False if somebody else was quicker.
 
-        A search may come between two chunks, so a chunk may hold later changes than the manifest says. Who reads it takes
-        them over once more, which changes nothing.
+        A search may come between two chunks, so a chunk may hold later changes than the manifest says.
         """
         before = runs.manifest
         kept = dict(enumerate(before.chunks if before else ()))

@@ -151,9 +151,15 @@ class ProjectRuns:
             await in_thread(lambda: [self.table.columns[key].load(pieces.get(key, [])) for key in missing])
 
     def note(self, first: int, end: int) -> bytes:
-        """What goes into a chunk beside the table: the log key of each run, zeros for one that was removed."""
+        """What goes into a chunk beside the table: of each run its log key, and 1 if its latest values must be read yet.
+
+        Zeros for a run that was removed.
+        """
         blank = bytes(LOG_KEY_BYTES)
-        return b"".join(self.log_keys.get(run_id, blank) for run_id in self.table.ids(first, end))
+        return b"".join(
+            self.log_keys.get(run_id, blank) + (b"\1" if run_id in self.stale else b"\0")
+            for run_id in self.table.ids(first, end)
+        )
 
     def trim(self, bytes_max: int) -> None:
         """Unloads kept columns, those used least recently first, until the rest takes no more than some bytes."""
@@ -172,9 +178,12 @@ class ProjectRuns:
         load_rows(self.table, chunks)
         for _, rows in chunks:
             for place in np.flatnonzero(rows.live).tolist():
-                log_key = rows.note[place * LOG_KEY_BYTES : (place + 1) * LOG_KEY_BYTES]
-                self.log_keys[rows.ids[place]] = log_key
-                self.run_ids[log_key] = rows.ids[place]
+                run_id, start = rows.ids[place], place * (LOG_KEY_BYTES + 1)
+                log_key = rows.note[start : start + LOG_KEY_BYTES]
+                self.log_keys[run_id] = log_key
+                self.run_ids[log_key] = run_id
+                if rows.note[start + LOG_KEY_BYTES]:
+                    self.stale.add(run_id)
 
     def _take_experiments(self, changes: Sequence[Change]) -> None:
         for change in changes:
