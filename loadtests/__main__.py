@@ -20,6 +20,8 @@ BENCHMARKS = (
     "ingest",
     "concurrent",
     "search",
+    "storage",
+    "charts",
     "export",
     "products",
 )
