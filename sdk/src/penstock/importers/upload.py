@@ -227,14 +227,15 @@ async def _durable(channel: AsyncChannel, run: str, metric: str | None) -> Count
 
 async def _end(tracking: Any, link: Link, run: SourceRun, stored: run_pb2.Run, result: Uploaded) -> None:
     """Ends the run as it ended in the source, or goes on with it."""
-    state = f"RUN_STATE_{run.state}"
-    ended_us = stored.end_time.ToMicroseconds() if stored.HasField("end_time") else None
-    if run_pb2.RunState.Value(state) == stored.state and ended_us == run.end_time_us:
+    had_us = stored.end_time.ToMicroseconds() if stored.HasField("end_time") else None
+    # Some tools note no end of a run that failed.
+    end_us = None if run.state == "RUNNING" else (run.end_time_us or run.start_time_us)
+    if run_pb2.RunState.Value(f"RUN_STATE_{run.state}") == stored.state and had_us == end_us:
         return
-    if run.state == "RUNNING":
+    if end_us is None:
         await tracking.ResumeRun(tracking_service_pb2.ResumeRunRequest(name=result.run))
     else:
-        await link.finish_run(run.state, run.start_time_us if run.end_time_us is None else run.end_time_us, run.failure)
+        await link.finish_run(run.state, end_us, run.failure)
     result.changed = True
 
 
