@@ -79,7 +79,7 @@ async def write_run(stores: TrackingStores, number: int, points: Losses, rows_pe
 async def compacted(stores: TrackingStores, runs: list[Run]) -> int:
     """Takes everything of some runs into segments, as the service does in the background. Returns their bytes."""
     log = SegmentedLog(stores.metric_log, stores.documents, stores.blobs)
-    compactor = Compactor(log, stores.blobs, SystemClock())
+    compactor = Compactor(log, stores.blobs, stores.hot, SystemClock())
     size = 0
     for run in runs:
         while await compactor.compact(run.log_key):

@@ -16,6 +16,7 @@ from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.embedded.blobs import FilesystemBlobStore
 from penstock_kit.stores.embedded.documents import SqliteDocumentStore
+from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_kit.stores.embedded.metric_log import SqliteMetricLog
 from penstock_kit.stores.metric_log import BatchRecord, MetricLog
 from penstock_tracking.domain import Run
@@ -67,6 +68,7 @@ class LoggedRun:
     compactors: list[Compactor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.hot = InProcessHotStore(self.clock)
         self.segmented = self.replica()
         self.compactor = self.new_compactor()
 
@@ -76,7 +78,7 @@ class LoggedRun:
 
     def new_compactor(self) -> Compactor:
         """Another compactor."""
-        self.compactors.append(Compactor(self.replica(), self.blobs, self.clock))
+        self.compactors.append(Compactor(self.replica(), self.blobs, self.hot, self.clock))
         return self.compactors[-1]
 
     async def write(self, writer: str, *blocks: Block, rank: int = 0, collapse: bool = False) -> BatchRecord:

@@ -5,6 +5,7 @@ import math
 import struct
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,34 @@ async def test_rounds_take_what_is_worth_it(run: LoggedRun) -> None:
 
 async def test_readers_see_every_batch_once_while_others_compact(run: LoggedRun, small: None) -> None:
     await race(run, batches=60, readers=2)
+
+
+async def test_a_run_that_another_compactor_works_at_is_left_to_it(run: LoggedRun) -> None:
+    for _ in range(2):
+        await run.write("w", Block(["a"], range(30_000), np.zeros(30_000)))
+    other = run.new_compactor()
+    assert await other._claim(run.run.log_key)
+    await run.compactor._follow()
+    run.clock.advance(11)
+    assert await other._claim(run.run.log_key)
+    assert not await run.compactor.round()
+    assert await run.logged() == 2
+    run.clock.advance(11)  # the other one is gone
+    assert await run.compactor.round()
+    assert await run.logged() == 0
+
+
+async def test_rounds_are_cut_short_and_go_on(run: LoggedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compactor_module, "RUNS_PER_ROUND_MAX", 2)
+    for number in range(5):
+        run.run = replace(run.run, log_key=bytes([number]) * 16)
+        run.writers.clear()
+        await run.write("w", Block(["a"], [1], [[1.0]]))
+    rounds = 1
+    while await run.compactor.round():
+        rounds += 1
+    assert rounds == 3
+    run.clock.advance(11)
+    while await run.compactor.round():
+        pass
+    assert not run.compactor._waiting  # small and idle: forgotten

@@ -75,7 +75,7 @@ async def open_stores(settings: TrackingSettings, clock: Clock) -> TrackingStore
 def compaction(stores: TrackingStores, clock: Clock) -> Job:
     """The job that takes what runs logged into segments."""
     log = SegmentedLog(stores.metric_log, stores.documents, stores.blobs)
-    return Job("compaction", Compactor(log, stores.blobs, clock).run)
+    return Job("compaction", Compactor(log, stores.blobs, stores.hot, clock).run)
 
 
 def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> Application:

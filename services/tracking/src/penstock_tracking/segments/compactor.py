@@ -12,6 +12,7 @@ blob and has not published it read the manifest before, and can no longer replac
 import asyncio
 import logging
 import os
+import secrets
 import sys
 import threading
 from collections import OrderedDict
@@ -22,6 +23,7 @@ from typing import Any, Final
 
 from penstock_kit.clock import Clock
 from penstock_kit.stores.blobs import BlobStore
+from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import BatchRecord, WriterHead
 from penstock_tracking.segments.batches import decoded
 from penstock_tracking.segments.build import SegmentImage, WriterTail, build
@@ -45,6 +47,9 @@ POLL_INTERVAL_S: Final = 0.5
 LOOK_INTERVAL_S: Final = 2.0  # at one run that goes on
 SWEEP_INTERVAL_S: Final = 3_600.0
 RUNS_WAITING_MAX: Final = 50_000
+RUNS_PER_ROUND_MAX: Final = 500  # then it is looked which others changed meanwhile
+CLAIM_S: Final = 10.0  # how long others leave a run to the one that compacts it
+PUT_OFF_S: Final = 60.0  # until a run of which nothing could be taken is looked at again
 WRITERS_PER_MANIFEST_MAX: Final = 100_000  # more would not fit into its document: the rest stays in the log
 MERGE_FANOUT: Final = 8
 MERGE_LEVEL_BYTES: Final = 64_000  # segments below are of one level, each further level is `MERGE_FANOUT` times larger
@@ -85,11 +90,13 @@ class _Waiting:
         changed_s: When that was seen last.
         look_s: When it is worth to look at it.
         untrimmed: Whether its log may hold what is in segments already.
+        put_off_s: Not before this.
     """
 
     changed_s: float
     look_s: float
     untrimmed: bool
+    put_off_s: float = 0.0
 
 
 class Compactor:
@@ -98,12 +105,15 @@ class Compactor:
     Args:
         log: The runs.
         blobs: Where large segments go: the store that `log` reads.
+        hot: Through which compactors keep out of each other's way.
         clock: The time.
     """
 
-    def __init__(self, log: SegmentedLog, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, log: SegmentedLog, blobs: BlobStore, hot: HotStore, clock: Clock) -> None:
         self._log = log
         self._blobs = blobs
+        self._hot = hot
+        self._id = secrets.token_bytes(8)
         self._clock = clock
         self._work = _WorkThread()
         self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()
@@ -132,14 +142,19 @@ class Compactor:
         """Looks once at every run that gained something, and compacts those that it is worth for. Returns whether it did."""
         await self._follow()
         busy = False
-        for run_key, waiting in list(self._waiting.items()):
+        looked = 0
+        # Those that changed last come first: after a start there may be many that only wait to be forgotten.
+        for run_key, waiting in reversed(list(self._waiting.items())):
             now_s = self._clock.monotonic_s()
             if now_s < waiting.look_s:
                 continue
+            looked += 1
+            if looked > RUNS_PER_ROUND_MAX:
+                return True
             idle = now_s - waiting.changed_s >= IDLE_S
             try:
                 taken = await self._attend(run_key, waiting, idle=idle)
-                waiting.look_s = now_s if taken else now_s + LOOK_INTERVAL_S
+                waiting.look_s = now_s if taken else max(now_s + LOOK_INTERVAL_S, waiting.put_off_s)
                 busy |= taken
             except asyncio.CancelledError:
                 raise
@@ -160,6 +175,7 @@ class Compactor:
                     self._waiting[change.run_key] = _Waiting(now_s, now_s, untrimmed=True)
                 else:
                     known.changed_s = now_s
+                    self._waiting.move_to_end(change.run_key)
             self._cursor, more = changes.cursor, changes.more
 
     async def _attend(self, run_key: bytes, waiting: _Waiting, *, idle: bool) -> bool:
@@ -179,9 +195,22 @@ class Compactor:
             if idle:
                 del self._waiting[run_key]
             return False
+        if not await self._claim(run_key):
+            return False
         taken = await self.compact(run_key)
         await self.merge(run_key)
+        if not taken:
+            waiting.put_off_s = self._clock.monotonic_s() + PUT_OFF_S
         return taken
+
+    async def _claim(self, run_key: bytes) -> bool:
+        """Whether no other compactor is at a run just now. Two that err about it cost one's work and nothing else."""
+        name = f"compaction:{run_key.hex()}"
+        holder = await self._hot.get(name)
+        if holder is not None and holder != self._id:
+            return False
+        await self._hot.put(name, self._id, ttl_s=CLAIM_S)
+        return True
 
     async def compact(self, run_key: bytes) -> bool:
         """Takes some of what a run has above its watermarks into a segment. Returns whether it did."""
