@@ -294,11 +294,11 @@ def test_the_demo_trains_beside_and_stdout_stays_one_line(tmp_path: Path) -> Non
 def test_four_processes_are_one_platform_and_each_may_die(tmp_path: Path) -> None:
     with running_processes(tmp_path) as platform:
         created = call(platform, "/api/v1/projects/default/runs", {"run": {"displayName": "kept"}})["run"]
-        for name in platform.NAMES:
+        for name in platform.names:
             platform.kill_one(name)
             platform.restart_one(name)
             assert call(platform, f"/api/v1/{created['name']}")["run"]["displayName"] == "kept"
         with urllib.request.urlopen(f"{platform.http}/", timeout=10) as answer:
             assert answer.status == 200
-        for name in reversed(platform.NAMES):
+        for name in reversed(platform.names):
             assert platform.stop_one(name) == 0

@@ -23,7 +23,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, Literal, Self, TypeVar
+
+from penstock_local.servers import MinioServer, MongoServer, RedisServer, SeaweedServer
 
 __all__ = ["PENSTOCK", "Platform", "Processes", "running_platform", "running_processes"]
 
@@ -36,6 +38,9 @@ up_options: list[str] = []
 
 STOP_TIMEOUT_S = 20.0
 
+BUCKET = "tracking"
+
+Stores = Literal["embedded", "servers"]
 T = TypeVar("T", "Platform", "Processes")
 
 _FOREIGN_VARIABLES = ("PENSTOCK_URL", "PENSTOCK_TOKEN", "PENSTOCK_PROFILE", "RANK", "SLURM_PROCID")
@@ -105,26 +110,39 @@ class Platform:
 
 
 class Processes:
-    """The platform as four processes: `auth`, `tracking`, `gateway`, `dashboard`.
+    """The platform as processes: `auth`, `tracking` or `tracking-1` and so on, `gateway`, `dashboard`; and store servers.
 
     Attributes: as of `Platform`, but for `pid`.
+        names: The processes, in the order of their start.
+        mongo, redis: The servers, with the stores `servers`.
     """
 
-    NAMES = ("auth", "tracking", "gateway", "dashboard")
-
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, stores: Stores = "embedded", tracking_replicas: int = 1) -> None:
         self.home = directory / "home"
         self._directory = directory
+        self._trackings = (
+            ["tracking"] if tracking_replicas == 1 else [f"tracking-{n + 1}" for n in range(tracking_replicas)]
+        )
+        self.names = ("auth", *self._trackings, "gateway", "dashboard")
+        self._with_servers = stores == "servers"
+        self.mongo = MongoServer(directory / "mongo")
+        self.redis = RedisServer(directory / "redis")
+        s3 = MinioServer if MinioServer.available() is not None else SeaweedServer
+        self._s3 = s3(directory / "s3")
         self._processes: dict[str, subprocess.Popen[str]] = {}
         # The gateway and the dashboard each need the other's address, so one of the ports is chosen beforehand.
-        self._addresses = dict.fromkeys(self.NAMES, "127.0.0.1:0") | {"dashboard": f"127.0.0.1:{_free_port()}"}
+        self._addresses = dict.fromkeys(self.names, "127.0.0.1:0") | {"dashboard": f"127.0.0.1:{_free_port()}"}
         self._grpc_address = "127.0.0.1:0"
         self.env = _environment(self.home)
         self.http = self.grpc = self.setup_link = self.token = ""
 
     def start(self) -> Self:
-        """Starts all four and returns when they are ready."""
-        for name in self.NAMES:
+        """Starts all and returns when they are ready."""
+        if self._with_servers:
+            for server in (self.mongo, self.redis, self._s3):
+                server.start()
+            self._s3.make_bucket(BUCKET)
+        for name in self.names:
             self.start_one(name)
         self.wait_ready()
         self.token = self._owner_credential.read_text().strip()
@@ -139,7 +157,7 @@ class Processes:
         begin = log.stat().st_size if log.exists() else 0
         with log.open("a") as stderr:
             self._processes[name] = process = subprocess.Popen(
-                [sys.executable, "-m", f"penstock_{name}"],
+                [sys.executable, "-m", f"penstock_{_service(name)}"],
                 env=self._settings(name),
                 stdout=subprocess.PIPE if name == "dashboard" else subprocess.DEVNULL,
                 stderr=stderr,
@@ -188,8 +206,10 @@ class Processes:
 
     def stop(self) -> None:
         """Stops all of them, the front door first."""
-        for name in reversed(self.NAMES):
+        for name in reversed(self.names):
             self.stop_one(name)
+        for server in (self._s3, self.redis, self.mongo):
+            server.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -210,12 +230,14 @@ class Processes:
             "auth": {
                 "ADDRESS": self._addresses["auth"],
                 "DATA_DIR": str(data / "auth"),
+                "DOCUMENTS_URL": self.mongo.database_url("auth") if self._with_servers else "",
                 "SERVICE_CREDENTIAL_FILE": service_credential,
                 "OWNER_CREDENTIAL_FILE": str(self._owner_credential),
             },
             "tracking": {
-                "ADDRESS": self._addresses["tracking"],
+                "ADDRESS": self._addresses[name],
                 "DATA_DIR": str(data / "tracking"),
+                **self._tracking_urls(),
                 "AUTH_ADDRESS": self._addresses["auth"],
                 "SERVICE_CREDENTIAL_FILE": service_credential,
             },
@@ -223,7 +245,7 @@ class Processes:
                 "HTTP_ADDRESS": self._addresses["gateway"],
                 "GRPC_ADDRESS": self._grpc_address,
                 "AUTH_ADDRESS": self._addresses["auth"],
-                "TRACKING_ADDRESS": self._addresses["tracking"],
+                "TRACKING_ADDRESS": ",".join(self._addresses[tracking] for tracking in self._trackings),
                 "DASHBOARD_URL": f"http://{self._addresses['dashboard']}",
             },
             "dashboard": {
@@ -231,8 +253,18 @@ class Processes:
                 "GATEWAY_HTTP": self.http,
                 "GATEWAY_GRPC": self.grpc,
             },
-        }[name]
-        return self.env | {f"PENSTOCK_{name.upper()}_{key}": value for key, value in settings.items()}
+        }[_service(name)]
+        return self.env | {f"PENSTOCK_{_service(name).upper()}_{key}": value for key, value in settings.items()}
+
+    def _tracking_urls(self) -> dict[str, str]:
+        if not self._with_servers:
+            return {}
+        return {
+            "DOCUMENTS_URL": self.mongo.database_url("tracking"),
+            "METRIC_LOG_URL": self.mongo.database_url("metrics"),
+            "HOT_URL": self.redis.url,
+            "BLOBS_URL": self._s3.bucket_url(BUCKET),
+        }
 
 
 def running_platform(directory: Path, *options: str) -> Platform:
@@ -240,9 +272,16 @@ def running_platform(directory: Path, *options: str) -> Platform:
     return _started(Platform(directory, *options))
 
 
-def running_processes(directory: Path) -> Processes:
-    """Starts the four processes with their data below a directory. To be used with `with`."""
-    return _started(Processes(directory))
+def running_processes(directory: Path, stores: Stores = "embedded", tracking_replicas: int = 1) -> Processes:
+    """Starts the processes, and servers for stores if they are to be, with their data below a directory.
+
+    To be used with `with`. Several tracking services need the stores `servers`.
+    """
+    return _started(Processes(directory, stores, tracking_replicas))
+
+
+def _service(name: str) -> str:
+    return name.partition("-")[0]
 
 
 def _started(platform: T) -> T:

@@ -29,11 +29,15 @@ __all__ = [
     "Training",
     "Watcher",
     "bits",
+    "check_all_arrived",
     "connection_of",
     "end_senders",
     "eventually",
     "points_on_server",
+    "rows_on_server",
     "sender_processes",
+    "until_rows_grow",
+    "until_streaming",
 ]
 
 DEADLINE_S = 60.0
@@ -199,6 +203,35 @@ class SteadyTraining(Training):
             key: [(step, bits(steady.value(self.seed, key, step))) for step in range(self.report("rows"))]
             for key in steady.KEYS
         }
+
+
+def rows_on_server(client: Client, run: str) -> int:
+    """How many rows of a steady training are on the server."""
+    latest = client.latest(run, keys=["train/loss"])
+    return latest[0].points if latest else 0
+
+
+def until_rows_grow(client: Client, run: str) -> None:
+    """Returns when the server has more of a run than it had."""
+    before = rows_on_server(client, run)
+    eventually(lambda: rows_on_server(client, run) > before, f"more rows than {before}")
+
+
+def until_streaming(client: Client, run: str) -> None:
+    """Returns when the first rows of a run are on the server."""
+    eventually(lambda: [found for found in client.runs("default") if found.name == run], f"{run} on the server")
+    until_rows_grow(client, run)
+
+
+def check_all_arrived(client: Client, training: SteadyTraining) -> None:
+    """Stops a training and compares what the server has with what it logged."""
+    training.stop()
+    receipt = training.receipt()
+    logged = training.points()
+    assert receipt["points_logged"] == sum(map(len, logged.values()))
+    assert receipt["points_durable"] == receipt["points_logged"]
+    assert (receipt["dropped"], receipt["verified"], receipt["state"]) == (0, True, "FINISHED")
+    assert points_on_server(client, training.report("run")) == logged
 
 
 class Watcher:

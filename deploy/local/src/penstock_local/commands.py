@@ -12,18 +12,23 @@ import typer
 from penstock.cli.output import JsonOption, console, print_json
 from penstock.config import data_dir as default_data_dir
 from penstock.config import remove_local, resolve, write_local
+from penstock.errors import InvalidInput
 from penstock_local.demo import demo
+from penstock_local.stores import StoreKind, StoreUrls, store_servers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from penstock_local.datadir import DataDirectory
-    from penstock_local.front import Addresses
     from penstock_local.platform import Platform
     from penstock_local.processes import ProcessPlatform
+    from penstock_local.store_servers import StoreServers
 
 __all__ = ["app"]
 
 LOG_BYTES_MAX = 10_000_000
 LOG_FILES = 3
+REPLICAS_MAX = 16
 
 app = typer.Typer()
 app.command()(demo)
@@ -40,6 +45,15 @@ def up(
     processes: Annotated[
         bool, typer.Option("--processes", help="Run each service in a process of its own, instead of all in one.")
     ] = False,
+    stores: Annotated[
+        StoreKind,
+        typer.Option(
+            help="What everything is stored in: files of its own, or MongoDB, Redis and an S3 server, which are started."
+        ),
+    ] = StoreKind.EMBEDDED,
+    tracking_replicas: Annotated[
+        int, typer.Option(min=1, max=REPLICAS_MAX, help="How many tracking services share the work.")
+    ] = 1,
     with_demo: Annotated[bool, typer.Option("--demo", help="Train the demo once it is ready.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,10 +65,23 @@ def up(
     from penstock_local.datadir import DataDirectory
     from penstock_local.front import Addresses
 
+    if tracking_replicas > 1 and not (processes and stores is StoreKind.SERVERS):
+        raise InvalidInput("Several tracking services need --processes and --stores servers.")
     with DataDirectory((data_dir or default_data_dir()).expanduser().absolute()) as data:
         _log_to(data.logs / "platform.log")
+        servers = store_servers(data, stores)
         addresses = Addresses(host, http_port, grpc_port)
-        asyncio.run(_run(data, _platform(data, addresses, processes), with_demo=with_demo, as_json=as_json))
+
+        def platform(urls: StoreUrls) -> "Platform | ProcessPlatform":
+            if processes:
+                from penstock_local.processes import ProcessPlatform
+
+                return ProcessPlatform(data, addresses, urls, tracking_replicas=tracking_replicas)
+            from penstock_local.platform import Platform
+
+            return Platform(data, addresses, urls)
+
+        asyncio.run(_run(data, servers, platform, with_demo=with_demo, as_json=as_json))
 
 
 @app.command("open")
@@ -79,21 +106,34 @@ def open_(
             typer.echo(f"No browser could be opened. Open this link in one:\n{link}")
 
 
-def _platform(data: "DataDirectory", addresses: "Addresses", processes: bool) -> "Platform | ProcessPlatform":
-    if processes:
-        from penstock_local.processes import ProcessPlatform
-
-        return ProcessPlatform(data, addresses)
-    from penstock_local.platform import Platform
-
-    return Platform(data, addresses)
-
-
 async def _run(
-    data: "DataDirectory", platform: "Platform | ProcessPlatform", *, with_demo: bool, as_json: bool
+    data: "DataDirectory",
+    servers: "StoreServers | None",
+    platform_on: "Callable[[StoreUrls], Platform | ProcessPlatform]",
+    *,
+    with_demo: bool,
+    as_json: bool,
 ) -> None:
     stopping = asyncio.Event()
     _on_signals(stopping)
+    urls = await servers.start() if servers is not None else StoreUrls()
+    try:
+        await _serve(data, platform_on(urls), stopping, with_demo=with_demo, as_json=as_json)
+    finally:
+        if servers is not None:
+            await servers.stop()
+    if not as_json:
+        typer.echo("Stopped.")
+
+
+async def _serve(
+    data: "DataDirectory",
+    platform: "Platform | ProcessPlatform",
+    stopping: asyncio.Event,
+    *,
+    with_demo: bool,
+    as_json: bool,
+) -> None:
     has_dashboard = await platform.start()
     try:
         token = await platform.owner_credential()
@@ -113,8 +153,6 @@ async def _run(
     finally:
         remove_local(os.getpid())
         await platform.stop()
-    if not as_json:
-        typer.echo("Stopped.")
 
 
 def _on_signals(stopping: asyncio.Event) -> None:

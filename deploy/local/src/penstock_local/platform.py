@@ -1,7 +1,6 @@
 """The whole platform in one process: the services and the gateway on one event loop, the dashboard in a process beside it.
 
-The services talk gRPC over loopback here as everywhere. Each keeps its embedded stores in a directory of its own. This is
-one of the two places that choose adapters; the other is each service's `__main__`.
+The services talk gRPC over loopback here as everywhere. Each keeps its embedded stores in a directory of its own.
 """
 
 import asyncio
@@ -19,6 +18,7 @@ from penstock_kit.settings import SettingsError, load
 from penstock_local.dashboard import dashboard_process
 from penstock_local.datadir import DataDirectory
 from penstock_local.front import Addresses, explained
+from penstock_local.stores import StoreUrls
 
 if TYPE_CHECKING:
     from penstock_auth.app import AuthApplication
@@ -48,12 +48,14 @@ class Platform:
     Args:
         data: The locked data directory.
         addresses: Where to listen.
+        stores: Where the services keep things.
 
     What the environment sets of the gateway (`PENSTOCK_GATEWAY_...`, such as its certificate) holds here too.
     """
 
-    def __init__(self, data: DataDirectory, addresses: Addresses) -> None:
+    def __init__(self, data: DataDirectory, addresses: Addresses, stores: StoreUrls) -> None:
         self._data = data
+        self._stores = stores
         self._addresses = addresses
         self._listeners: Listeners | None = None
         self._auth: AuthApplication | None = None
@@ -153,6 +155,7 @@ class Platform:
             data_dir=self._data.auth,
             service_credential_file=self._data.service_credential_file,
             owner_credential_file=self._data.owner_credential_file,
+            documents_url=self._stores.auth_documents,
         )
         self._auth = build(settings, await open_stores(settings), clock)
         await self._auth.bootstrap()
@@ -177,6 +180,10 @@ class Platform:
             data_dir=self._data.tracking,
             auth_address=auth_address,
             service_credential_file=self._data.service_credential_file,
+            documents_url=self._stores.documents,
+            metric_log_url=self._stores.metric_log,
+            hot_url=self._stores.hot,
+            blobs_url=self._stores.blobs,
         )
         application = build(settings, await open_stores(settings, clock), clock)
         guard = RemoteGuard(auth_address, settings.service_credential_file, clock)

@@ -26,6 +26,7 @@ from penstock_local.datadir import DataDirectory
 from penstock_local.front import Addresses, explained
 from penstock_local.platform import SERVICE_DRAIN_S, CannotStart
 from penstock_local.ports import HOST, free_ports
+from penstock_local.stores import StoreUrls
 
 __all__ = ["ProcessPlatform"]
 
@@ -43,11 +44,15 @@ class ProcessPlatform:
         data: The locked data directory. The processes hold its lock too: what a launcher that was killed leaves behind is
             gone before another one begins.
         addresses: Where to listen.
+        stores: Where the services keep things.
         tracking_replicas: How many tracking services share the work. More than one need stores that are servers.
     """
 
-    def __init__(self, data: DataDirectory, addresses: Addresses, *, tracking_replicas: int = 1) -> None:
+    def __init__(
+        self, data: DataDirectory, addresses: Addresses, stores: StoreUrls, *, tracking_replicas: int = 1
+    ) -> None:
         self._data = data
+        self._stores = stores
         self._addresses = addresses
         self._tracking_replicas = tracking_replicas
         self._auth_address = ""
@@ -156,6 +161,7 @@ class ProcessPlatform:
             "DATA_DIR": str(self._data.auth),
             "SERVICE_CREDENTIAL_FILE": str(self._data.service_credential_file),
             "OWNER_CREDENTIAL_FILE": str(self._data.owner_credential_file),
+            "DOCUMENTS_URL": self._stores.auth_documents,
         }
 
     def _tracking_settings(self, address: str) -> dict[str, str]:
@@ -164,6 +170,10 @@ class ProcessPlatform:
             "DATA_DIR": str(self._data.tracking),
             "AUTH_ADDRESS": self._auth_address,
             "SERVICE_CREDENTIAL_FILE": str(self._data.service_credential_file),
+            "DOCUMENTS_URL": self._stores.documents,
+            "METRIC_LOG_URL": self._stores.metric_log,
+            "HOT_URL": self._stores.hot,
+            "BLOBS_URL": self._stores.blobs,
         }
 
     def _tracking_names(self) -> list[str]:

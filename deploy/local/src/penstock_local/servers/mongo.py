@@ -32,6 +32,7 @@ OTHERWISE = (
 )
 
 _UNAUTHORIZED = 13
+_ALREADY_INITIALIZED = 23
 _USER_EXISTS = 51003
 
 
@@ -98,7 +99,7 @@ class MongoServer(ServerProcess):
             try:
                 hello = client.admin.command("hello")
                 if hello.get("isreplicaset"):
-                    self._initiate(client)
+                    self._form_set(client)
                     return False
                 if not hello["isWritablePrimary"]:
                     return False
@@ -108,10 +109,31 @@ class MongoServer(ServerProcess):
                 return False
         return True
 
-    def _initiate(self, client: MongoClient[dict[str, Any]]) -> None:
+    def _form_set(self, client: MongoClient[dict[str, Any]]) -> None:
+        """Makes it a replica set, or the same one as before at another port, of which it is no member yet."""
         members = [{"_id": 0, "host": f"{HOST}:{self.port}"}]
         settings = {"electionTimeoutMillis": ELECTION_TIMEOUT_MS}
-        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members, "settings": settings})
+        config: dict[str, Any] = {"_id": REPLICA_SET, "members": members, "settings": settings}
+        try:
+            client.admin.command("replSetInitiate", config)
+        except OperationFailure as error:
+            if error.code not in (_ALREADY_INITIALIZED, _UNAUTHORIZED):
+                raise
+            self._move_set(config)
+
+    def _move_set(self, config: dict[str, Any]) -> None:
+        client: MongoClient[dict[str, Any]] = MongoClient(
+            HOST,
+            self.port,
+            directConnection=True,
+            serverSelectionTimeoutMS=PROBE_TIMEOUT_MS,
+            username=USER if self._password else None,
+            password=self._password or None,
+        )
+        with client:
+            former = client.admin.command("replSetGetConfig")["config"]
+            # By force: without a member there is no primary whom one could ask.
+            client.admin.command("replSetReconfig", former | config | {"version": former["version"] + 1}, force=True)
 
     def _make_user(self, client: MongoClient[dict[str, Any]]) -> None:
         try:

@@ -1,6 +1,7 @@
 """Owns a server as a child process: its ports, its start until it answers, signals, its certain end."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -19,6 +20,8 @@ START_ATTEMPTS_MAX = 3  # another process may take a port between our look and t
 START_S = 90.0  # until it answers: two busy cores, or a recovery after a kill
 POLL_S = 0.03
 LOG_LINES_SHOWN = 15
+LOG_BYTES_MAX = 10_000_000  # looked at when a server starts
+FILES_UMASK = 0o077  # what a server writes is for this user alone
 
 
 class ServerFailed(PenstockError):
@@ -97,7 +100,7 @@ class ServerProcess(ABC):
             return
         self._end()
         program = self.fetch()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         first = not self._ports
         for attempt in range(1, START_ATTEMPTS_MAX + 1):
             if first:
@@ -158,7 +161,11 @@ class ServerProcess(ABC):
         """Asks once whether it is ready for clients, in well under a second if nothing answers."""
 
     def _spawn(self, program: Path) -> None:
-        with (self.folder / "server.log").open("ab") as log:
+        log_file = self.folder / "server.log"
+        if log_file.exists() and log_file.stat().st_size > LOG_BYTES_MAX:
+            log_file.replace(self.folder / "server.1.log")
+        number = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(number, "ab") as log:
             self._process = subprocess.Popen(
                 self._command(program),
                 cwd=self.folder,
@@ -167,6 +174,7 @@ class ServerProcess(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=FILES_UMASK,
             )
         # Its `read` fails when the last writer of the pipe, this process, is gone.
         self._guard = subprocess.Popen(

@@ -1,5 +1,6 @@
 """A real `redis-server`, which writes nothing to disk: what is there may be lost."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -49,7 +50,13 @@ class RedisServer(ServerProcess):
     def _command(self, program: Path) -> list[str]:
         command = [str(program), "--bind", HOST, "--port", str(self.port), "--dir", str(self.folder)]
         command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
-        return [*command, "--requirepass", self._password] if self._password else command
+        if not self._password:
+            return command
+        # In a file, because everybody on this machine sees command lines.
+        path = self.folder / "redis.conf"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f"requirepass {self._password}\n")
+        return [command[0], str(path), *command[1:]]
 
     @override
     def _answers(self) -> bool:

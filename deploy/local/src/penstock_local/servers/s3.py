@@ -45,7 +45,16 @@ SEAWEED_OTHERWISE = "Put weed (SeaweedFS) or minio on PATH."
 
 
 class S3Server(ServerProcess):
-    """A server of the S3 API, with one pair of keys that may do everything, and no bucket."""
+    """A server of the S3 API, with one pair of keys that may do everything, and no bucket.
+
+    Args:
+        folder: See `ServerProcess`.
+        secret_key: Of the pair of keys.
+    """
+
+    def __init__(self, folder: Path, *, secret_key: str = SECRET_KEY) -> None:
+        super().__init__(folder)
+        self._secret_key = secret_key
 
     @property
     @override
@@ -55,7 +64,7 @@ class S3Server(ServerProcess):
 
     def bucket_url(self, bucket: str) -> str:
         """Returns the URL of one bucket, which need not exist. Stores want one each, made by `make_bucket`."""
-        return f"s3://{ACCESS_KEY}:{SECRET_KEY}@{HOST}:{self.port}/{bucket}?secure=false"
+        return f"s3://{ACCESS_KEY}:{self._secret_key}@{HOST}:{self.port}/{bucket}?secure=false"
 
     def make_bucket(self, bucket: str) -> None:
         """Makes a bucket. No effect if it is there."""
@@ -70,7 +79,7 @@ class S3Server(ServerProcess):
 
     @property
     def _client(self) -> Minio:
-        return Minio(f"{HOST}:{self.port}", ACCESS_KEY, SECRET_KEY, secure=False)
+        return Minio(f"{HOST}:{self.port}", ACCESS_KEY, self._secret_key, secure=False)
 
 
 class MinioServer(S3Server):
@@ -101,7 +110,7 @@ class MinioServer(S3Server):
     @override
     def _environment(self) -> Mapping[str, str]:
         ours = {key: value for key, value in os.environ.items() if not key.startswith("MINIO_")}
-        settings = {"ROOT_USER": ACCESS_KEY, "ROOT_PASSWORD": SECRET_KEY, "BROWSER": "off", "UPDATE": "off"}
+        settings = {"ROOT_USER": ACCESS_KEY, "ROOT_PASSWORD": self._secret_key, "BROWSER": "off", "UPDATE": "off"}
         return ours | {f"MINIO_{name}": value for name, value in settings.items()}
 
 
@@ -136,8 +145,9 @@ class SeaweedServer(S3Server):
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
         access = self.folder / "access.json"
-        keys = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
-        access.write_text(json.dumps({"identities": [{"name": "penstock", "credentials": keys, "actions": ["Admin"]}]}))
+        keys = [{"accessKey": ACCESS_KEY, "secretKey": self._secret_key}]
+        with os.fdopen(os.open(access, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump({"identities": [{"name": "penstock", "credentials": keys, "actions": ["Admin"]}]}, file)
         addresses: list[str] = []
         for part, port, grpc_port in zip(_SEAWEED_PARTS, self._ports[::2], self._ports[1::2], strict=True):
             addresses += [f"-{part}.port={port}", f"-{part}.port.grpc={grpc_port}"]
