@@ -24,6 +24,11 @@ test: setup ## Check everything: style, types, structure, contract, and all test
 	@sh deploy/tools/check.sh
 	@$(PYTHON) deploy/tools/run_tests.py $(PYTEST_ARGS)
 
+.PHONY: e2e-all
+e2e-all: setup ## The end-to-end tests in all shapes of the platform, on all stores
+	@sh deploy/tools/servers.sh
+	@$(PYTHON) deploy/tools/run_tests.py --all
+
 .PHONY: check
 check: setup ## Style, types, structure and contract alone
 	@sh deploy/tools/check.sh

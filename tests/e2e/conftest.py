@@ -22,6 +22,13 @@ def pytest_configure(config: pytest.Config) -> None:
     up_options.extend(["--stores", config.getoption("--stores")])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def stores(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> None:
+    """Looks whether the stores that were asked for can be had."""
+    if pytestconfig.getoption("--stores") == "servers":
+        request.getfixturevalue("servers")
+
+
 @pytest.fixture(scope="session")
 def servers() -> None:
     """Skips where store servers cannot be had, unless the variable PENSTOCK_TEST_SERVERS is `required`."""
