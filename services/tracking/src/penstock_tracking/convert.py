@@ -233,8 +233,18 @@ def _packed_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> byt
             packed = np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
         else:
             packed = _varints(column)
-        parts += [_varints(np.array([field.number << 3 | 2, len(packed)])), packed]
+        parts += [_varint(field.number << 3 | 2), _varint(len(packed)), packed]
     return b"".join(parts)
+
+
+def _varint(number: int) -> bytes:
+    """One number as `_varints` writes many."""
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
 
 
 def _varints(column: npt.NDArray[np.int64]) -> bytes:

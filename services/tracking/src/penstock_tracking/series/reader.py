@@ -86,13 +86,57 @@ class _Part(ABC):
         """A bucket for each chunk, of an ordered part."""
 
 
+class _Rows:
+    """Steps and times of some chunks of a table, decoded once for all its columns."""
+
+    def __init__(self, index: RowIndex, chunks: slice, steps: bytes, times: bytes) -> None:
+        self.count = int(index.rows[chunks].sum())
+        self._index = index
+        self._chunks = chunks
+        self._data = steps, times
+        self._decoded: tuple[Int64s, Int64s] | None = None
+
+    def decoded(self) -> tuple[Int64s, Int64s]:
+        """Both."""
+        if self._decoded is None:
+            index, rows = self._index, self._index.rows[self._chunks]
+            self._decoded = (
+                decoded_chunks(self._data[0], index.step_bytes[self._chunks], rows, np.int64),
+                decoded_chunks(self._data[1], index.time_bytes[self._chunks], rows, np.int64),
+            )
+        return self._decoded
+
+
+class _SharedRows:
+    """The rows that were read last, `EXACT_POINTS_MAX` at most: the next series is often of the same table."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int, int, int], _Rows] = {}
+        self._count = 0
+
+    async def read(self, segment: OpenSegment, table: Table, index: RowIndex, chunks: slice) -> _Rows:
+        """The rows of some chunks."""
+        place = (id(segment), table.rows_at, chunks.start, chunks.stop)
+        rows = self._kept.get(place)
+        if rows is None:
+            steps = await segment.row_chunks(table, index, 0, chunks)
+            rows = _Rows(index, chunks, steps, await segment.row_chunks(table, index, 1, chunks))
+            if self._count + rows.count > EXACT_POINTS_MAX:
+                self._kept.clear()
+                self._count = 0
+            self._kept[place] = rows
+            self._count += rows.count
+        return rows
+
+
 class _SegmentPart(_Part):
-    def __init__(self, segment: OpenSegment, table: Table, index: RowIndex, column: int) -> None:
+    def __init__(self, segment: OpenSegment, table: Table, index: RowIndex, column: int, shared: _SharedRows) -> None:
         super().__init__(index.rows, index.least_steps, index.greatest_steps, table.ordered)
         self._segment = segment
         self._table = table
         self._index = index
         self._column = column
+        self._shared = shared
 
     @property
     @override
@@ -106,18 +150,14 @@ class _SegmentPart(_Part):
 
     @override
     async def fetch(self, chunks: slice) -> Callable[[], Points]:
-        index, rows = self._index, self.rows[chunks]
+        rows = self.rows[chunks]
         lengths = await self._segment.value_lengths(self._table, self._column)
-        steps = await self._segment.row_chunks(self._table, index, 0, chunks)
-        times = await self._segment.row_chunks(self._table, index, 1, chunks)
+        shared = await self._shared.read(self._segment, self._table, self._index, chunks)
         values = await self._segment.values(self._table, self._column, lengths, chunks)
 
         def decode() -> Points:
-            return Points(
-                decoded_chunks(steps, index.step_bytes[chunks], rows, np.int64),
-                decoded_chunks(times, index.time_bytes[chunks], rows, np.int64),
-                decoded_chunks(values, lengths[chunks], rows, np.float64),
-            )
+            steps, times = shared.decoded()
+            return Points(steps, times, decoded_chunks(values, lengths[chunks], rows, np.float64))
 
         return decode
 
@@ -168,6 +208,7 @@ class RunSeries:
         self._segments = segments
         self._tail = tail
         self._indexes: dict[tuple[str, int], RowIndex] = {}
+        self._shared = _SharedRows()
 
     @property
     def keys(self) -> list[str]:
@@ -195,7 +236,7 @@ class RunSeries:
                     index = self._indexes.get(place)
                     if index is None:
                         index = self._indexes[place] = await segment.row_index(table)
-                    parts.append(_SegmentPart(segment, table, index, column))
+                    parts.append(_SegmentPart(segment, table, index, column, self._shared))
         parts += [_TailPart(points) for points in self._tail.parts(key, rank) if len(points)]
         return parts
 
