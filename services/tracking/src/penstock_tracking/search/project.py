@@ -25,7 +25,7 @@ from penstock_tracking.threads import in_thread
 
 __all__ = ["LatestSource", "ProjectRuns"]
 
-LATEST_AT_ONCE: Final = 32  # runs whose latest values are read at the same time
+LATEST_AT_ONCE: Final = 16  # runs whose latest values are read at the same time; acknowledgements need threads too
 LOG_KEY_BYTES: Final = 16
 
 
