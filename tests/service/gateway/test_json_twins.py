@@ -100,6 +100,12 @@ async def test_every_annotated_rpc_answers_over_http(whole: Installation) -> Non
     found = await call("POST", f"{default}/runs:search", {"filter": "metrics.loss < 0.5", "columns": ["metrics.loss"]})
     assert [r["name"] for r in found["runs"]] == [run["name"]]
     assert found["totalSize"] == "1"
+    grouping = {"groupBy": ["params.lr", "tags.team"], "aggregates": ["min(metrics.loss)", "mean(tags.team)"]}
+    groups = await call("POST", f"{default}/runs:group", grouping)
+    assert groups["groups"] == [
+        {"keys": [{"doubleValue": 0.1}, {}], "runs": "1", "aggregates": [{"value": 0.2}, {}]},
+    ]
+    assert (groups["totalSize"], groups["totalRuns"]) == ("1", "1")
     assert (await call("PATCH", f"{at}?updateMask=notes,display_name", {"notes": "n", "displayName": "2"}))["run"][
         "notes"
     ] == "n"
