@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.store_servers import need
+from support.store_servers import need, s3_kind
 
 from penstock_local.servers import MinioServer, MongoServer, RedisServer, SeaweedServer
-from penstock_local.servers.programs import ProgramMissing
 
 pytestmark = pytest.mark.slow
 
@@ -39,19 +38,15 @@ class Servers:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder = tmp_path_factory.mktemp("servers")
-    s3_kind: type[MinioServer | SeaweedServer] = MinioServer
-    try:
-        MinioServer.fetch()
-    except ProgramMissing:
-        s3_kind = SeaweedServer
-    for kind in (MongoServer, RedisServer, s3_kind):
+    s3_server = s3_kind()
+    for kind in (MongoServer, RedisServer, s3_server):
         need(kind)
     with ExitStack() as started:
         yield Servers(
             started.enter_context(MongoServer(folder / "mongo", password="right")),
             started.enter_context(MongoServer(folder / "standalone", standalone=True)),
             started.enter_context(RedisServer(folder / "redis", password="right")),
-            started.enter_context(s3_kind(folder / "s3")),
+            started.enter_context(s3_server(folder / "s3")),
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from support.faithful import Endpoint, progress, read_all, reading, sending
+from support.faithful import Endpoint, ended, progress, read_all, reading, sending
 from support.history import KEYS, History
 from support.lying_logs import (
     AcksBeforeCommit,
@@ -50,13 +50,8 @@ async def history_of(folder: Path, log: type[LyingLog]) -> History:
                 async with asyncio.timeout(LIE_TIMEOUT_S if log is not LyingLog else None):
                     await progress(history, WRITERS, BATCHES)
             if life == 1:
-                for task in tasks:
-                    task.cancel()
-                ended = await asyncio.gather(*tasks, return_exceptions=True)
-                assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
-                for writer in range(WRITERS):
-                    for key in KEYS:
-                        await read_all(history, run, writer, key, connect)
+                await ended(tasks)
+                await read_all(history, run, WRITERS, connect)
             servers.clear()
     return history
 

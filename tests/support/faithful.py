@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from support.tracking import batch
 
 from penstock.api.tracking.v1 import metric_pb2, tracking_service_pb2, tracking_service_pb2_grpc
 
-__all__ = ["Endpoint", "progress", "read_all", "reading", "sending"]
+__all__ = ["Endpoint", "ended", "progress", "read_all", "reading", "sending"]
 
 IN_FLIGHT_MAX = 16  # batches
 SILENCE_S = 5.0  # of the service, until a stream or a read is given up
@@ -98,7 +99,7 @@ async def _stream(history: History, writer: int, run: str, epoch: int, call: Any
         call.cancel()
 
 
-async def read_all(history: History, run: str, writer: int, key: str, connect: Connect) -> None:
+async def _read(history: History, run: str, writer: int, key: str, connect: Connect) -> None:
     """Reads a metric and tells the history. Raises `AioRpcError`, `TimeoutError` where the service is not there."""
     acked = history.acked[writer]
     steps: list[int] = []
@@ -116,8 +117,31 @@ async def reading(history: History, run: str, writers: int, connect: Connect, se
     chosen = random.Random(seed)
     while True:
         with contextlib.suppress(grpc.aio.AioRpcError, TimeoutError, OSError):
-            await read_all(history, run, chosen.randrange(writers), chosen.choice(KEYS), connect)
+            await _read(history, run, chosen.randrange(writers), chosen.choice(KEYS), connect)
         await asyncio.sleep(chosen.uniform(0.05, 0.3))
+
+
+async def read_all(history: History, run: str, writers: int, connect: Connect) -> None:
+    """Reads every metric, each as soon as the service answers."""
+    async with asyncio.timeout(PROGRESS_TIMEOUT_S):
+        for writer, key in itertools.product(range(writers), KEYS):
+            while True:
+                try:
+                    await _read(history, run, writer, key, connect)
+                    break
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise
+                await asyncio.sleep(RETRY_PAUSE_S)
+
+
+async def ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Ends senders and readers. Raises what one of them failed with."""
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if not isinstance(result, asyncio.CancelledError):
+            raise AssertionError(f"ended before: {result!r}")
 
 
 async def progress(history: History, writers: int, batches: int = 1) -> None:

@@ -27,7 +27,7 @@ from typing import IO, Any, Literal, Self, TypeVar
 
 from penstock_local.servers import MinioServer, MongoServer, RedisServer, SeaweedServer
 
-__all__ = ["PENSTOCK", "Platform", "Processes", "running_platform", "running_processes"]
+__all__ = ["PENSTOCK", "Platform", "Processes", "logged", "running_platform", "running_processes"]
 
 PENSTOCK = Path(sys.executable).with_name("penstock")
 """The command under test."""
@@ -166,7 +166,7 @@ class Processes:
         if name == "dashboard":
             _first_line(process, lambda: log.read_text()[begin:])
             return
-        serving = _logged(process, log, begin, "Serving")
+        serving = logged(process, log, begin, "Serving")
         if name == "gateway":
             self._addresses[name], self._grpc_address = serving["http_address"], serving["grpc_address"]
             self.http, self.grpc = f"http://{serving['http_address']}", serving["grpc_address"]
@@ -319,7 +319,7 @@ def _drain(pipe: IO[str]) -> None:
             pass
 
 
-def _logged(process: subprocess.Popen[str], log: Path, begin: int, message: str) -> Mapping[str, Any]:
+def logged(process: subprocess.Popen[str], log: Path, begin: int, message: str) -> Mapping[str, Any]:
     """Waits for a JSON log line with a message."""
     end_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < end_s:

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from penstock_local.servers import ProgramMissing, ServerProcess
+from penstock_local.servers import MinioServer, ProgramMissing, SeaweedServer, ServerProcess
 
-__all__ = ["need"]
+__all__ = ["need", "s3_kind"]
 
 
 def need(kind: type[ServerProcess]) -> None:
@@ -17,3 +17,12 @@ def need(kind: type[ServerProcess]) -> None:
         if os.environ.get("PENSTOCK_TEST_SERVERS") == "required":
             raise
         pytest.skip(str(error))
+
+
+def s3_kind() -> type[MinioServer | SeaweedServer]:
+    """The S3 server for tests that need any: MinIO, which starts quicker, where it can be had."""
+    try:
+        MinioServer.fetch()
+    except ProgramMissing:
+        return SeaweedServer
+    return MinioServer
