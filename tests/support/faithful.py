@@ -57,6 +57,8 @@ async def sending(history: History, writer: int, run: str, connect: Connect) -> 
             reason = _reason(error)
             if reason in _LIES:
                 history.refused(writer, f"{reason}: {error.details()}")
+            else:
+                history.outages.add(reason)
         except (TimeoutError, OSError, asyncio.InvalidStateError):
             pass
         await asyncio.sleep(RETRY_PAUSE_S)

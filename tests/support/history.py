@@ -34,6 +34,7 @@ class History:
         violations: What cannot be. Empty if the log may have kept its promises.
         acked: By writer, the greatest sequence that was acknowledged.
         sent: By writer, the greatest sequence that was sent.
+        outages: Why streams ended that were no fault of the sender: the reasons that the service gave.
     """
 
     def __init__(self, seed: int) -> None:
@@ -41,6 +42,7 @@ class History:
         self.violations: list[str] = []
         self.acked: dict[int, int] = defaultdict(int)
         self.sent: dict[int, int] = defaultdict(int)
+        self.outages: set[str] = set()
         self._seen: dict[tuple[int, str], int] = defaultdict(int)
 
     def content(self, writer: int, sequence: int) -> metric_pb2.MetricBatchContent:
