@@ -212,6 +212,21 @@ async def test_health_follows_the_guard() -> None:
         watch.cancel()
 
 
+async def test_a_client_may_ask_for_signs_of_life_as_often_as_the_settings_say() -> None:
+    settings = ServerSettings(client_ping_interval_s_min=0.05)
+    pings = [("grpc.keepalive_time_ms", 100), ("grpc.http2.max_pings_without_data", 0)]
+    async with (
+        serving(application(SmallAuth()), LearningGuard(), settings) as address,
+        grpc.aio.insecure_channel(address, pings) as channel,
+    ):
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service=AUTH.full_name))
+        assert (await asyncio.wait_for(watch.read(), 10)).status == NOT_SERVING
+        # Too many pings end the connection and the stream with it: the third does, a second after another.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(watch.read(), 4.0)
+
+
 async def test_health_needs_no_token_and_is_never_shed() -> None:
     settings = ServerSettings(unary_calls_max=0, server_streams_max=0)
     async with (

@@ -72,7 +72,7 @@ def transport_options(settings: ServerSettings) -> list[tuple[str, Any]]:
         ("grpc.keepalive_time_ms", round(settings.keepalive_interval_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(settings.keepalive_timeout_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", round(settings.client_ping_interval_s_min * 1000)),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(settings.client_ping_interval_s_min * 1000)),
         # Without this the window of a stream grows, and a stream whose handler does not read takes in megabytes.
         ("grpc.http2.bdp_probe", 0),
         # Two servers on one port would share its calls at random.
