@@ -305,3 +305,19 @@ async def test_rounds_are_cut_short_and_go_on(run: LoggedRun, monkeypatch: pytes
     while await run.compactor.round():
         pass
     assert not run.compactor._waiting  # small and idle: forgotten
+
+
+async def test_what_is_nowhere_hides_nothing_else(run: LoggedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    await run.write("w", Block(["a"], [1], [[1.0]]))
+    with monkeypatch.context() as losing:
+
+        async def lose(records: Any) -> list[Any]:
+            return []
+
+        losing.setattr(run.log, "append", lose)
+        await run.write("w", Block(["a"], [2], [[2.0]]))
+    await run.write("w", Block(["a"], [3], [[3.0]]))
+    for _ in range(2):
+        [points] = [points async for points in (await run.series()).points("a")]
+        assert points.steps.tolist() == [1, 3]
+        await run.compact()  # up to the gap

@@ -102,7 +102,7 @@ async def compact_and_sweep(run: LoggedRun) -> None:
     await compactor.sweep()
 
 
-TURNS = 5
+TURNS = 8
 
 
 @pytest.mark.usefixtures("small")

@@ -132,12 +132,16 @@ class SegmentedLog:
         """
         following, records = await self._scan(run_key, writer_key, after, bytes_max)
         if not following and after < head:
-            found = await self._read_segments(run_key, writer_key, after, bytes_max)
-            if found:
-                return found, None
-            # It was not taken to a segment: the log showed a later batch first.
-            following, records = await self._scan(run_key, writer_key, after, bytes_max)
-        following = following or records
+            for _ in range(ATTEMPTS_MAX):
+                found = await self._read_segments(run_key, writer_key, after, bytes_max)
+                if found:
+                    return found, None
+                # It was not in a segment yet: the log showed a later batch first.
+                following, records = await self._scan(run_key, writer_key, after, bytes_max)
+                if following:
+                    break
+            else:
+                following = records  # what is missing is nowhere, and the rest is all that there is
         if following and keys is None:
             keys, _ = await self._key_table(run_key, writer_key, after)
         return (await in_thread(decoded, following, keys), keys) if following and keys is not None else ([], keys)
