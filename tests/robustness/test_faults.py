@@ -21,8 +21,8 @@ from support.history import History
 pytestmark = pytest.mark.slow
 
 SOAK = os.environ.get("PENSTOCK_SOAK") == "1"
-ROUNDS = 10 if SOAK else 1  # of all faults
-SEEDS = [int(seed)] if (seed := os.environ.get("PENSTOCK_FAULT_SEED")) else [*range(1, 6 if SOAK else 2)]
+ROUNDS = 3 if SOAK else 1  # of all faults
+SEEDS = [int(seed)] if (seed := os.environ.get("PENSTOCK_FAULT_SEED")) else [*range(1, 11 if SOAK else 2)]
 WRITERS = 3
 PAUSE_S = (0.1, 0.8)  # between faults
 HOLD_S = (0.1, 1.0)  # of a fault

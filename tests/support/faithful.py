@@ -20,6 +20,8 @@ __all__ = ["Endpoint", "ended", "progress", "read_all", "reading", "sending"]
 IN_FLIGHT_MAX = 16  # batches
 SILENCE_S = 5.0  # of the service, until a stream or a read is given up
 RETRY_PAUSE_S = 0.1
+BATCH_PAUSE_S = 0.005  # a reader that reads everything must keep up
+READ_TIMEOUT_S = 60.0  # of one metric, when all is over
 PROGRESS_TIMEOUT_S = 90.0
 _LIES = {"SEQUENCE_GAP", "DIGEST_CONFLICT", "DIGEST_MISMATCH", "BATCH_INVALID", "FIELD_INVALID", "RUN_NOT_FOUND"}
 """Refusals that a faithful sender cannot have earned. All others are outages: it comes again."""
@@ -93,7 +95,7 @@ async def _stream(history: History, writer: int, run: str, epoch: int, call: Any
                 sequence += 1
                 async with asyncio.timeout(SILENCE_S):
                     await call.write(batch(sequence, history.content(writer, sequence)))
-                await asyncio.sleep(0)
+                await asyncio.sleep(BATCH_PAUSE_S)
     except* (grpc.aio.AioRpcError, OSError, TimeoutError, asyncio.InvalidStateError) as group:
         call.cancel()
         raise group.exceptions[0] from None
@@ -101,14 +103,16 @@ async def _stream(history: History, writer: int, run: str, epoch: int, call: Any
         call.cancel()
 
 
-async def _read(history: History, run: str, writer: int, key: str, connect: Connect) -> None:
+async def _read(
+    history: History, run: str, writer: int, key: str, connect: Connect, timeout_s: float = SILENCE_S
+) -> None:
     """Reads a metric and tells the history. Raises `AioRpcError`, `TimeoutError` where the service is not there."""
     acked = history.acked[writer]
     steps: list[int] = []
     values: list[float] = []
     async with _stub(connect) as (stub, metadata):
         request = tracking_service_pb2.ReadMetricPointsRequest(run=run, keys=[f"{writer}/{key}"])
-        async for piece in stub.ReadMetricPoints(request, metadata=metadata, timeout=SILENCE_S * 2):
+        async for piece in stub.ReadMetricPoints(request, metadata=metadata, timeout=timeout_s):
             steps += piece.series.points.steps
             values += piece.series.points.values
     history.read(writer, key, steps, values, acked=acked)
@@ -129,7 +133,7 @@ async def read_all(history: History, run: str, writers: int, connect: Connect) -
         for writer, key in itertools.product(range(writers), KEYS):
             while True:
                 try:
-                    await _read(history, run, writer, key, connect)
+                    await _read(history, run, writer, key, connect, READ_TIMEOUT_S)
                     break
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.UNAVAILABLE:
