@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtests.platforms import Running, running_sink, running_stores
+from loadtests.platforms import Processes, running_sink, running_stores
 from loadtests.report import Figure, ServiceMemory, percentile
 from loadtests.stream import Metadata, Stream, access, batch_message, content_of, key_names, new_runs, own_channel
 from penstock.api.tracking.v1.tracking_service_pb2 import GetMetricSeriesRequest
@@ -86,7 +86,7 @@ async def _wrong(client: AsyncClient, runs: list[str]) -> int:
     return sum(await asyncio.gather(*(wrong_of(writer, run) for writer, run in enumerate(runs))))
 
 
-async def _measure(platform: Running, sink: str) -> tuple[dict[str, list[float]], dict[str, int]]:
+async def _measure(platform: Processes, sink: str) -> tuple[dict[str, list[float]], dict[str, int]]:
     latencies_s: dict[str, list[float]] = {}
     wrong: dict[str, int] = {}
     connection = Connection(platform.http, platform.grpc, platform.token, "benchmark")
@@ -103,11 +103,11 @@ def run() -> list[Figure]:
     """Figures for acknowledgements, lost and doubled points, memory; straight to the service and through the gateway."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_stores(Path(folder)) as platform,
+        running_stores(Path(folder)) as running,
         running_sink() as sink,
     ):
-        memory = ServiceMemory(platform.pid("tracking"))
-        latencies_s, wrong = asyncio.run(_measure(platform, sink))
+        memory = ServiceMemory(running.services.pid("tracking"))
+        latencies_s, wrong = asyncio.run(_measure(running.services, sink))
         of_memory = memory.figure(f"{WRITERS} concurrent writers")
     figures: list[Figure] = []
     for way, said in (("service", "straight to the service"), ("gateway", "through the gateway")):

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pymongo import AsyncMongoClient, WriteConcern
 
-from loadtests.platforms import Running, running_mongo, running_sink, running_stores
+from loadtests.platforms import Processes, Running, running_mongo, running_sink, running_stores
 from loadtests.report import Figure, ServiceMemory, median, percentile
 from loadtests.stream import Messages, Metadata, Shape, Stream, access, new_runs, own_channel, stream_until
 from penstock.client import AsyncClient
@@ -28,6 +28,8 @@ ROUNDS: Final = 3
 ROUND_S: Final = float(os.environ.get("PENSTOCK_BENCH_ROUND_S", "10"))
 SUSTAINED_S: Final = float(os.environ.get("PENSTOCK_BENCH_LONG_S", "60"))
 SUSTAINED_OFFERED: Final = 6e6  # points a second: a fifth above the goal, so that what is missed shows
+
+BACKLOG_LOOKS: Final = 12
 
 SUSTAINED_GOAL: Final = 5e6
 BURST_GOAL: Final = 10e6
@@ -90,92 +92,130 @@ async def _bare(url: str) -> float:
     return rate
 
 
-class _Measured:
-    """What was measured: points a second by shape and way, all rounds; of the sustained load, also its latencies."""
-
-    def __init__(self) -> None:
-        self.rounds: dict[tuple[str, str], list[float]] = {}
-        self.sustained: dict[str, tuple[float, list[float]]] = {}
-
-    def add(self, what: str, way: str, rate: float) -> None:
-        self.rounds.setdefault((what, way), []).append(rate)
-
-    def median(self, what: str, way: str) -> float:
-        return median(self.rounds[what, way])
+Rounds = dict[tuple[str, str], list[float]]
+"""Points a second by shape and way."""
 
 
-async def _measure(platform: Running, sink: str, mongo_url: str) -> _Measured:
-    measured = _Measured()
-    ways = {"service": platform.address("tracking"), "gateway": platform.grpc}
-    async with AsyncClient(Connection(platform.http, platform.grpc, platform.token, "benchmark")) as client:
+class _Caller:
+    """Sends rounds to one platform, each to new runs.
 
-        async def against(way: str, shape: Shape, seconds: float, offered: float | None = None) -> Any:
-            runs = await new_runs(client, WRITERS, shape.name)
-            return await _round(ways[way], shape, runs, await access(client, platform.token), seconds, offered)
+    Args:
+        client: Of the platform.
+        services: The platform.
+    """
 
+    def __init__(self, client: AsyncClient, services: Processes) -> None:
+        self._client = client
+        self._services = services
+
+    async def round(
+        self, way: str, shape: Shape, seconds: float, offered: float | None = None
+    ) -> tuple[float, list[float]]:
+        """See `_round`."""
+        services = self._services
+        runs = await new_runs(self._client, WRITERS, shape.name)
+        address = services.address("tracking") if way == "service" else services.grpc
+        return await _round(address, shape, runs, await access(self._client, services.token), seconds, offered)
+
+
+async def _bursts(services: Processes, sink: str, mongo_url: str) -> Rounds:
+    rounds: Rounds = {}
+    async with AsyncClient(Connection(services.http, services.grpc, services.token, "benchmark")) as client:
+        caller = _Caller(client, services)
         for _ in range(ROUNDS):
-            measured.add(BLOCKS.name, "bare", await _bare(mongo_url))
-            measured.add(ROWS.name, "sink", (await _round(sink, ROWS, [""] * WRITERS, (), ROUND_S))[0])
+            rounds.setdefault((BLOCKS.name, "bare"), []).append(await _bare(mongo_url))
+            rate, _latencies = await _round(sink, ROWS, [""] * WRITERS, (), ROUND_S)
+            rounds.setdefault((ROWS.name, "sink"), []).append(rate)
             for way in WAYS:
                 for shape in (BLOCKS, ROWS):
-                    measured.add(shape.name, way, (await against(way, shape, ROUND_S))[0])
-        for way in WAYS:
-            measured.sustained[way] = await against(way, BLOCKS, SUSTAINED_S, SUSTAINED_OFFERED)
-    return measured
+                    rate, _latencies = await caller.round(way, shape, ROUND_S)
+                    rounds.setdefault((shape.name, way), []).append(rate)
+    return rounds
+
+
+async def _sustained(running: Running) -> list[Figure]:
+    """Figures for a load of a steady pace while compaction runs: what was acknowledged, and what compaction has left."""
+    services = running.services
+    figures: list[Figure] = []
+    log: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(running.metric_log_url)
+    async with AsyncClient(Connection(services.http, services.grpc, services.token, "benchmark")) as client, log:
+        batches = log.get_default_database()["metric_batches"]
+        for way, said in WAYS.items():
+            before = await batches.estimated_document_count()
+            backlog: list[float] = []
+
+            async def watch(backlog: list[float] = backlog, before: int = before) -> None:
+                while True:
+                    await asyncio.sleep(SUSTAINED_S / BACKLOG_LOOKS)
+                    backlog.append((await batches.estimated_document_count() - before) * BLOCKS.points)
+
+            watching = asyncio.create_task(watch())
+            try:
+                rate, latencies_s = await _Caller(client, services).round(way, BLOCKS, SUSTAINED_S, SUSTAINED_OFFERED)
+            finally:
+                watching.cancel()
+            figures += [
+                Figure(
+                    name=f"durable ingest for {SUSTAINED_S:g} s, compaction running, {BLOCKS.name}, {said}",
+                    value=rate,
+                    unit="points/s",
+                    goal=SUSTAINED_GOAL,
+                    better="higher",
+                    beside_name="offered",
+                    beside=SUSTAINED_OFFERED,
+                    details={f"ack_p{percent}_ms": percentile(latencies_s, percent) * 1000 for percent in (50, 99)},
+                ),
+                Figure(
+                    name=f"of these, not yet in segments at the end, {said}",
+                    value=backlog[-1],
+                    unit="points",
+                    goal=None,
+                    better="lower",
+                    beside_name="half-way",
+                    beside=backlog[len(backlog) // 2 - 1],
+                    details={"looks": backlog, "logged": len(latencies_s) * BLOCKS.points},
+                ),
+            ]
+    return figures
 
 
 def run() -> list[Figure]:
     """Figures for both shapes, straight and through the gateway."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_stores(Path(folder)) as platform,
+        running_stores(Path(folder), compaction=False) as running,
         running_sink() as sink,
         running_mongo(Path(folder) / "bare") as mongo_url,
     ):
-        memory = ServiceMemory(platform.pid("tracking"))
-        measured = asyncio.run(_measure(platform, sink, mongo_url))
-        of_memory = memory.figure("ingest")
-    figures: list[Figure] = []
+        memory = ServiceMemory(running.services.pid("tracking"))
+        rounds = asyncio.run(_bursts(running.services, sink, mongo_url))
+        figures = [memory.figure("bursts of ingest")]
+    with tempfile.TemporaryDirectory() as folder, running_stores(Path(folder)) as running:
+        memory = ServiceMemory(running.services.pid("tracking"))
+        figures += [*asyncio.run(_sustained(running)), memory.figure("ingest and compaction")]
     for way, said in WAYS.items():
-        rate, latencies_s = measured.sustained[way]
         figures += [
             Figure(
-                name=f"durable ingest for {SUSTAINED_S:g} s, {BLOCKS.name}, {said}",
-                value=rate,
-                unit="points/s",
-                goal=SUSTAINED_GOAL,
-                better="higher",
-                beside_name="offered",
-                beside=SUSTAINED_OFFERED,
-                details={f"ack_p{percent}_ms": percentile(latencies_s, percent) * 1000 for percent in (50, 99)},
-            ),
-            Figure(
                 name=f"durable ingest, bursts of {ROUND_S:g} s, {BLOCKS.name}, {said}",
-                value=measured.median(BLOCKS.name, way),
+                value=median(rounds[BLOCKS.name, way]),
                 unit="points/s",
                 goal=BURST_GOAL,
                 better="higher",
                 beside_name="the bare driver inserts the same bytes, majority and journal",
-                beside=measured.median(BLOCKS.name, "bare"),
+                beside=median(rounds[BLOCKS.name, "bare"]),
                 ratio_goal=BURST_RATIO_GOAL,
-                details={
-                    "rounds": measured.rounds[BLOCKS.name, way],
-                    "rounds_beside": measured.rounds[BLOCKS.name, "bare"],
-                },
+                details={"rounds": rounds[BLOCKS.name, way], "rounds_beside": rounds[BLOCKS.name, "bare"]},
             ),
             Figure(
                 name=f"durable ingest, {ROWS.name}, {said}",
-                value=measured.median(ROWS.name, way),
+                value=median(rounds[ROWS.name, way]),
                 unit="points/s",
                 goal=ROWS_GOAL,
                 better="higher",
                 beside_name="an empty gRPC sink with the same options and parse",
-                beside=measured.median(ROWS.name, "sink"),
+                beside=median(rounds[ROWS.name, "sink"]),
                 ratio_goal=ROWS_RATIO_GOAL,
-                details={
-                    "rounds": measured.rounds[ROWS.name, way],
-                    "rounds_beside": measured.rounds[ROWS.name, "sink"],
-                },
+                details={"rounds": rounds[ROWS.name, way], "rounds_beside": rounds[ROWS.name, "sink"]},
             ),
         ]
-    return [*figures, of_memory]
+    return figures

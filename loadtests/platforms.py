@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the platform is started as the tests start it
@@ -13,26 +14,38 @@ from support.platform import Processes
 
 from penstock_local.servers import MongoServer, RedisServer
 
-__all__ = ["Running", "running_mongo", "running_sink", "running_stores"]
+__all__ = ["Processes", "Running", "running_mongo", "running_sink", "running_stores"]
 
-Running = Processes
+
+@dataclass(frozen=True)
+class Running:
+    """The services in processes of their own, on MongoDB and Redis.
+
+    Attributes:
+        services: The processes.
+        metric_log_url: The database of the metric log.
+    """
+
+    services: Processes
+    metric_log_url: str
 
 
 @contextmanager
-def running_stores(folder: Path) -> Iterator[Processes]:
-    """The services in processes of their own, on MongoDB and Redis."""
+def running_stores(folder: Path, *, compaction: bool = True) -> Iterator[Running]:
+    """Starts the services and their stores in a folder, and ends them."""
     with MongoServer(folder / "mongo") as mongo, RedisServer(folder / "redis") as redis:
-        platform = Processes(folder)
-        platform.env |= {
+        services = Processes(folder)
+        services.env |= {
             "PENSTOCK_AUTH_DOCUMENTS_URL": mongo.database_url("auth"),
             "PENSTOCK_TRACKING_DOCUMENTS_URL": mongo.database_url("tracking"),
             "PENSTOCK_TRACKING_METRIC_LOG_URL": mongo.database_url("metrics"),
             "PENSTOCK_TRACKING_HOT_URL": redis.url,
+            "PENSTOCK_TRACKING_COMPACTION": str(compaction).lower(),
         }
         try:
-            yield platform.start()
+            yield Running(services.start(), mongo.database_url("metrics"))
         finally:
-            platform.stop()
+            services.stop()
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def run() -> list[Figure]:
     spooled: list[float] = []
     durable: list[float] = []
     details: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, running_stores(Path(folder)) as platform:
+    with tempfile.TemporaryDirectory() as folder, running_stores(Path(folder)) as running:
+        platform = running.services
         memory = ServiceMemory(platform.pid("tracking"))
         for number in range(ROUNDS):
             with _home(Path(folder) / f"offline{number}"):
