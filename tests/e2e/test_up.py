@@ -256,11 +256,14 @@ def test_the_link_is_whole_on_a_narrow_terminal(tmp_path: Path) -> None:
     assert re.search(rb"^http://127\.0\.0\.1:\d+/setup#psl_[0-9a-f]{32}_[0-9a-f]{64}\r$", said, re.MULTILINE), said
 
 
-def test_it_is_light(shared: Platform) -> None:
+def test_it_is_light(shared: Platform, pytestconfig: pytest.Config) -> None:
     call(shared, "/api/v1/projects/default/runs", {"run": {}})
     processes = [psutil.Process(shared.pid), *psutil.Process(shared.pid).children(recursive=True)]
-    resident = {process.name(): process.memory_info().rss / 1e6 for process in processes}
-    assert sum(resident.values()) <= 350, resident
+    # Its own: store servers take what they take.
+    own = [process for process in processes if process.name().startswith(("penstock", "python"))]
+    resident = [(process.name(), process.memory_info().rss / 1e6) for process in own]
+    limit = 350 if pytestconfig.getoption("--shape") == "one" else 600
+    assert sum(megabytes for _, megabytes in resident) <= limit, resident
 
 
 def test_the_demo_trains_beside_and_stdout_stays_one_line(tmp_path: Path) -> None:
