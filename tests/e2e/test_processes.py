@@ -118,7 +118,7 @@ def test_the_data_is_the_same_in_both_shapes(tmp_path: Path) -> None:
 
 
 def test_a_part_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with running_platform(tmp_path, "--processes") as platform:
+    with running_platform(tmp_path, "--processes", "--stores", "embedded") as platform:
         platform.stop()
         for beside in (platform.home / "data/tracking").glob("metrics.sqlite-*"):
             beside.unlink()
