@@ -16,7 +16,8 @@ from support.platform import Platform
 from penstock.client import Client
 from penstock.client.records import run_record
 
-pytestmark = pytest.mark.slow
+# The server imports MLflow three times before it answers: on a busy machine that is minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROWS = 300
 SERVER_START_S = 150

@@ -99,6 +99,13 @@ def test_a_record_that_is_cut_off_is_left_out(name: str, tmp_path: Path) -> None
         assert len(found) < len(PAYLOADS)
 
 
+def test_a_record_that_says_to_be_longer_than_any_file(tmp_path: Path) -> None:
+    length = struct.pack("<Q", 2**60)
+    path = tmp_path / "file"
+    path.write_bytes(tfrecord(b"first") + length + masked(crc32c(length)) + b"some of it")
+    assert list(tensorboard_records(path)) == [b"first"]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_flipped_bit_passes_for_data(name: str, tmp_path: Path) -> None:
     write, read = FORMATS[name]

@@ -4,6 +4,7 @@ A record is: length u64, masked CRC-32C of the length u32, the data, masked CRC-
 Format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,8 +46,9 @@ def records(path: Path, *, check: bool) -> Iterator[bytes]:
             if end > len(buffer):
                 offset += start
                 buffer, start = buffer[start:], 0
-                # At least what is missing, in one piece: an image may be long.
-                more = file.read(max(_READ_BYTES, end - len(buffer)))
+                # At least what is missing, in one piece: an image may be long, but no longer than the file.
+                missing = min(end - len(buffer), os.fstat(file.fileno()).st_size)
+                more = file.read(max(_READ_BYTES, missing))
                 if not more:
                     return
                 buffer += more

@@ -98,6 +98,8 @@ class MlflowDatabase:
             with closing(
                 sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
             ) as connection:
+                # Views and triggers of a foreign database call no functions.
+                connection.execute("PRAGMA trusted_schema = OFF")
                 return connection.execute(statement, values).fetchall()
         except sqlite3.OperationalError as error:
             raise SourceDamaged(f"{self._path} cannot be read as a database of MLflow: {error}.") from None
