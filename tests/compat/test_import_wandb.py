@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.importing import Peer, imported_points, run_import
+from support.importing import Peer, Points, imported_points, run_import
 from support.platform import Platform
 
 from penstock.client import Client
@@ -23,10 +23,10 @@ def logged(writer: Peer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return {**writer.ask("write", folder=str(folder), rows=ROWS), "folder": folder}
 
 
-def steps_and_values(client: Client, run: str) -> dict[str, list[tuple[int, str]]]:
+def steps_and_values(points: Points) -> dict[str, list[tuple[int, str]]]:
     return {
-        key: [(step, value) for step, _, value in points]
-        for key, points in imported_points(client, run).items()
+        key: [(step, value) for step, _, value in series]
+        for key, series in points.items()
         if not key.startswith("system/")
     }
 
@@ -39,8 +39,9 @@ def test_everything_that_was_logged(platform: Platform, client: Client, logged: 
     done = run_import(platform, "wandb-offline", str(logged["folder"]), "-p", "wb-all")
     assert (done.exit_code, list(done.outcomes().values())) == (0, ["imported"]), done.error
     [imported] = done.runs.values()
-    assert steps_and_values(client, imported["run"]) == as_logged(logged)
-    times = [time for points in imported_points(client, imported["run"]).values() for _, time, _ in points]
+    there = imported_points(client, imported["run"])
+    assert steps_and_values(there) == as_logged(logged)
+    times = [time for points in there.values() for _, time, _ in points]
     assert logged["began_us"] <= min(times) <= max(times) <= logged["ended_us"]
 
     run = run_record(client.run(imported["run"]))
@@ -89,7 +90,7 @@ def test_a_file_that_is_still_being_written(
     [second] = grown.runs.values()
     assert (second["outcome"], second["state"], second["run"]) == ("continued", "FINISHED", first["run"])
     assert first["points"] + second["points_added"] == second["points"]
-    assert steps_and_values(client, second["run"]) == as_logged(logged)
+    assert steps_and_values(imported_points(client, second["run"])) == as_logged(logged)
     assert client.run(second["run"]).failure == ""
     assert run_record(client.run(second["run"]))["params"]["epochs"] == 3
 
@@ -115,5 +116,5 @@ def test_a_failed_run_and_damaged_files(
     record = client.run(done.runs[whole]["run"])
     assert (run_record(record)["state"], record.failure) == ("FAILED", "Exit code 3.")
     # What was read before the damage is there.
-    before = steps_and_values(client, done.runs["flipped"]["run"])["loss"]
+    before = steps_and_values(imported_points(client, done.runs["flipped"]["run"]))["loss"]
     assert before == as_logged(logged)["loss"][: len(before)]

@@ -48,7 +48,7 @@ def write(folder: str, rows: int) -> dict[str, Any]:
     log(odd, {key: float(value) for key, value in odd.items()}, rows + 10)
     log({"text": "hello", "weights": wandb.Histogram([1, 2, 3]), "after": 1}, {"after": 1.0}, rows + 11)
     # Longer than a block of the file.
-    wide = {f"wide/{number:04d}": number / 3 for number in range(3_000)}
+    wide = {f"wide/{number:04d}": number / 3 for number in range(1_200)}
     log(wide, wide, rows + 12)
     run.config.update({"epochs": 3})
     run.summary["best_accuracy"] = 0.875
