@@ -208,9 +208,10 @@ class Platform:
         }
         settings = replace(load(Settings, ENVIRONMENT_PREFIX, environment), drain_s=SERVICE_DRAIN_S)
         gateway = build(settings, listeners, clock, tracer=self._tracer)
+        # From here on it hears where the dashboard is, also while it starts.
+        self._gateway = gateway
         self._stops.append(gateway.stop)
         await gateway.start()
-        self._gateway = gateway
         await self._until_ready(gateway)
 
     async def _until_ready(self, gateway: "Gateway") -> None:
