@@ -211,6 +211,8 @@ def charts(project: str, runs: Sequence[ChartedRun], listed: KeyList, *, live: b
                         chevronPosition="left",
                         variant="default",
                         chevron=icon("chevron-down", 16),
+                        # A section opens at once: what moves away under the pointer takes the click with it.
+                        transitionDuration=0,
                         value=_open_at_first(sections),
                         children=_items(scope, sections, {}),
                     ),
