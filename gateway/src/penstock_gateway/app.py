@@ -45,7 +45,7 @@ class Gateway:
     def __init__(self, settings: Settings, listeners: Listeners, clock: Clock, tracer: Tracer | None = None) -> None:
         self._settings = settings
         self._listeners = listeners
-        self._backends = Backends({"auth": settings.auth_address, "tracking": settings.tracking_address})
+        self._backends = Backends({name: getattr(settings, f"{name}_address") for name in SERVICES})
         self._proxy = GrpcProxy(self._backends, tracer)
         routes = Routes(SERVICES.items())
         self._twins = JsonTwins(self._backends, routes, TokenExchange(self._backends["auth"], clock), tracer)

@@ -48,12 +48,11 @@ class DataDirectory:
     @property
     def auth(self) -> Path:
         """What auth stores."""
-        return self.path / "auth"
+        return self.of("auth")
 
-    @property
-    def tracking(self) -> Path:
-        """What tracking stores."""
-        return self.path / "tracking"
+    def of(self, service: str) -> Path:
+        """What a service stores, which makes the directory."""
+        return self.path / service
 
     @property
     def logs(self) -> Path:
@@ -82,7 +81,7 @@ class DataDirectory:
         Waits for what a launcher that was killed left behind, which ends by itself.
         """
         try:
-            for path in (self.path, self.auth, self.tracking, self.logs):
+            for path in (self.path, self.auth, self.logs):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Not emptied by opening: the number of who holds the lock must survive our look at it.
             number = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)

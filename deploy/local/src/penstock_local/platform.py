@@ -6,7 +6,7 @@ The services talk gRPC over loopback here as everywhere. Each keeps its embedded
 import asyncio
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from penstock_kit.settings import SettingsError, load
 from penstock_local.dashboard import dashboard_process
 from penstock_local.datadir import DataDirectory
 from penstock_local.front import Addresses, explained
+from penstock_local.services import SERVICES, Service
 from penstock_local.stores import StoreUrls
 
 if TYPE_CHECKING:
@@ -141,8 +142,10 @@ class Platform:
             self._stops.append(self._tracer.close)
         try:
             auth_address = await self._start_auth(clock)
-            tracking_address = await self._start_tracking(auth_address, clock)
-            await self._start_gateway(listeners, auth_address, tracking_address, clock)
+            addresses = {"auth": auth_address}
+            for service in SERVICES:
+                addresses[service.name] = await self._start_service(service, auth_address, clock)
+            await self._start_gateway(listeners, addresses, clock)
         except (StartError, StoreError, StoreFileError, SettingsError, CannotListen) as error:
             raise CannotStart(str(error)) from error
 
@@ -170,23 +173,15 @@ class Platform:
         self._stops.append(running.stop)
         return running.address
 
-    async def _start_tracking(self, auth_address: str, clock: "Clock") -> str:
+    async def _start_service(self, service: Service, auth_address: str, clock: "Clock") -> str:
         from penstock_kit.application import Running
         from penstock_kit.tokens import RemoteGuard
-        from penstock_tracking.app import build, open_stores
-        from penstock_tracking.settings import TrackingSettings
 
-        settings = TrackingSettings(
-            data_dir=self._data.tracking,
-            auth_address=auth_address,
-            service_credential_file=self._data.service_credential_file,
-            documents_url=self._stores.documents,
-            metric_log_url=self._stores.metric_log,
-            hot_url=self._stores.hot,
-            blobs_url=self._stores.blobs,
-        )
-        application = build(settings, await open_stores(settings, clock), clock)
-        guard = RemoteGuard(auth_address, settings.service_credential_file, clock)
+        parts = service.parts()
+        environment = service.environment(self._data, self._stores, auth_address)
+        settings = load(parts.settings, service.prefix, environment)
+        application = parts.build(settings, await parts.open_stores(settings, clock), clock)
+        guard = RemoteGuard(auth_address, self._data.service_credential_file, clock)
         await guard.start()
         self._stops.append(guard.close)
         running = Running(application, guard, ServerSettings(drain_s=SERVICE_DRAIN_S), clock, tracer=self._tracer)
@@ -194,16 +189,13 @@ class Platform:
         self._stops.append(running.stop)
         return running.address
 
-    async def _start_gateway(
-        self, listeners: Listeners, auth_address: str, tracking_address: str, clock: "Clock"
-    ) -> None:
+    async def _start_gateway(self, listeners: Listeners, addresses: Mapping[str, str], clock: "Clock") -> None:
         from penstock_gateway.app import build
         from penstock_gateway.settings import Settings
 
         environment = {
             **self._environment,
-            f"{ENVIRONMENT_PREFIX}_AUTH_ADDRESS": auth_address,
-            f"{ENVIRONMENT_PREFIX}_TRACKING_ADDRESS": tracking_address,
+            **{f"{ENVIRONMENT_PREFIX}_{name.upper()}_ADDRESS": address for name, address in addresses.items()},
             f"{ENVIRONMENT_PREFIX}_DASHBOARD_URL": self._dashboard_url,
         }
         settings = replace(load(Settings, ENVIRONMENT_PREFIX, environment), drain_s=SERVICE_DRAIN_S)

@@ -1,4 +1,4 @@
-"""The whole platform as processes of its own: auth, tracking, once or several times, gateway and dashboard.
+"""The whole platform as processes of its own: auth, the other services, tracking maybe several times, gateway, dashboard.
 
 Each is started as on a machine of a cluster, with its settings in its environment, and started again when it dies. Addresses
 are chosen once, so whoever comes back is found where it was.
@@ -26,6 +26,7 @@ from penstock_local.datadir import DataDirectory
 from penstock_local.front import Addresses, explained
 from penstock_local.platform import SERVICE_DRAIN_S, CannotStart
 from penstock_local.ports import HOST, free_ports
+from penstock_local.services import SERVICES
 from penstock_local.stores import StoreUrls
 
 __all__ = ["ProcessPlatform"]
@@ -34,7 +35,7 @@ READY_TIMEOUT_S = 60.0
 READY_POLL_S = 0.05
 PROBE_TIMEOUT_S = 2.0
 
-_SERVICES = ("PENSTOCK_AUTH_", "PENSTOCK_TRACKING_")
+_PREFIXES = ("PENSTOCK_AUTH_", *(f"{service.prefix}_" for service in SERVICES))
 
 
 class ProcessPlatform:
@@ -57,7 +58,7 @@ class ProcessPlatform:
         self._tracking_replicas = tracking_replicas
         self._auth_address = ""
         self._auth: ChildProcess | None = None
-        self._tracking: list[ChildProcess] = []
+        self._services: list[ChildProcess] = []
         self._gateway: ChildProcess | None = None
         self._dashboard: ChildProcess | None = None
         self.http_url = ""
@@ -73,7 +74,8 @@ class ProcessPlatform:
             CannotStart: The data cannot be opened, or a part does not get ready.
             InvalidInput: The address cannot be used, for one because it is not loopback and there is no certificate.
         """
-        auth, *tracking, dashboard, http, grpc_port = free_ports(4 + self._tracking_replicas)
+        replicas = {service.name: self._replicas(service.name) for service in SERVICES}
+        auth, dashboard, http, grpc_port, *ports = free_ports(4 + sum(map(len, replicas.values())))
         addresses = Addresses(
             self._addresses.host, self._addresses.http_port or http, self._addresses.grpc_port or grpc_port
         )
@@ -85,7 +87,8 @@ class ProcessPlatform:
         self.http_url = f"{scheme}://{local_address(settings.http_address)}"
         self.grpc_address = local_address(settings.grpc_address)
         self._auth_address = f"{HOST}:{auth}"
-        tracking_addresses = [f"{HOST}:{port}" for port in tracking]
+        at = iter(f"{HOST}:{port}" for port in ports)
+        places = {name: {replica: next(at) for replica in several} for name, several in replicas.items()}
         # The dashboard takes the longest, so it starts first.
         self._dashboard = dashboard_process(
             gateway_http=self.http_url,
@@ -94,25 +97,34 @@ class ProcessPlatform:
             port=dashboard,
         )
         self._auth = self._service("auth", "auth", environment, self._auth_settings())
-        self._tracking = [
-            self._service(name, "tracking", environment, self._tracking_settings(address))
-            for name, address in zip(self._tracking_names(), tracking_addresses, strict=True)
+        self._services = [
+            self._service(
+                replica,
+                service.name,
+                environment,
+                service.environment(self._data, self._stores, self._auth_address, address=address),
+            )
+            for service in SERVICES
+            for replica, address in places[service.name].items()
         ]
         self._gateway = self._service(
             "gateway",
             "gateway",
             environment,
             {
-                "AUTH_ADDRESS": self._auth_address,
-                "TRACKING_ADDRESS": ",".join(tracking_addresses),
-                "DASHBOARD_URL": f"http://{HOST}:{dashboard}",
+                "PENSTOCK_GATEWAY_AUTH_ADDRESS": self._auth_address,
+                **{
+                    f"PENSTOCK_GATEWAY_{name.upper()}_ADDRESS": ",".join(several.values())
+                    for name, several in places.items()
+                },
+                "PENSTOCK_GATEWAY_DASHBOARD_URL": f"http://{HOST}:{dashboard}",
             },
         )
         try:
-            children = [self._auth, *self._tracking, self._gateway]
+            children = [self._auth, *self._services, self._gateway]
             for child in (self._dashboard, *children):
                 child.start()
-            await self._until_ready(children, tracking_addresses)
+            await self._until_ready(children, [place for several in places.values() for place in several.values()])
             return await self._dashboard.first_attempt(READY_TIMEOUT_S)
         except BaseException:
             await self.stop()
@@ -136,7 +148,7 @@ class ProcessPlatform:
         dashboard = asyncio.create_task(self._dashboard.stop()) if self._dashboard is not None else None
         if self._gateway is not None:
             await self._gateway.stop()
-        await asyncio.gather(*(replica.stop() for replica in self._tracking))
+        await asyncio.gather(*(service.stop() for service in self._services))
         if self._auth is not None:
             await self._auth.stop()
         if dashboard is not None:
@@ -145,11 +157,10 @@ class ProcessPlatform:
     def _service(
         self, name: str, service: str, environ: Mapping[str, str], settings: Mapping[str, str]
     ) -> ChildProcess:
-        """Returns a service that is not started. As in one process, the environment sets nothing of auth and tracking."""
+        """Returns a service that is not started. As in one process, the environment sets nothing of those behind the door."""
         prefix = f"PENSTOCK_{service.upper()}"
-        common = {"DRAIN_S": str(SERVICE_DRAIN_S), "EXIT_WITH_PARENT": "1"}
-        environment = {key: value for key, value in environ.items() if not key.startswith(_SERVICES)}
-        environment |= {f"{prefix}_{key}": value for key, value in {**common, **settings}.items()}
+        environment = {key: value for key, value in environ.items() if not key.startswith(_PREFIXES)}
+        environment |= {f"{prefix}_DRAIN_S": str(SERVICE_DRAIN_S), f"{prefix}_EXIT_WITH_PARENT": "1", **settings}
         inherited = () if os.name == "nt" else (self._data.lock,)
         return ChildProcess(
             name, f"penstock_{service}", environment, self._data.logs / f"{name}.log", inherited=inherited
@@ -157,39 +168,27 @@ class ProcessPlatform:
 
     def _auth_settings(self) -> dict[str, str]:
         return {
-            "ADDRESS": self._auth_address,
-            "DATA_DIR": str(self._data.auth),
-            "SERVICE_CREDENTIAL_FILE": str(self._data.service_credential_file),
-            "OWNER_CREDENTIAL_FILE": str(self._data.owner_credential_file),
-            "DOCUMENTS_URL": self._stores.auth_documents,
+            "PENSTOCK_AUTH_ADDRESS": self._auth_address,
+            "PENSTOCK_AUTH_DATA_DIR": str(self._data.auth),
+            "PENSTOCK_AUTH_SERVICE_CREDENTIAL_FILE": str(self._data.service_credential_file),
+            "PENSTOCK_AUTH_OWNER_CREDENTIAL_FILE": str(self._data.owner_credential_file),
+            "PENSTOCK_AUTH_DOCUMENTS_URL": self._stores.auth_documents,
         }
 
-    def _tracking_settings(self, address: str) -> dict[str, str]:
-        return {
-            "ADDRESS": address,
-            "DATA_DIR": str(self._data.tracking),
-            "AUTH_ADDRESS": self._auth_address,
-            "SERVICE_CREDENTIAL_FILE": str(self._data.service_credential_file),
-            "DOCUMENTS_URL": self._stores.documents,
-            "METRIC_LOG_URL": self._stores.metric_log,
-            "HOT_URL": self._stores.hot,
-            "BLOBS_URL": self._stores.blobs,
-        }
+    def _replicas(self, service: str) -> list[str]:
+        if service != "tracking" or self._tracking_replicas == 1:
+            return [service]
+        return [f"{service}-{number}" for number in range(1, self._tracking_replicas + 1)]
 
-    def _tracking_names(self) -> list[str]:
-        if self._tracking_replicas == 1:
-            return ["tracking"]
-        return [f"tracking-{number}" for number in range(1, self._tracking_replicas + 1)]
-
-    async def _until_ready(self, children: Sequence[ChildProcess], tracking_addresses: Sequence[str]) -> None:
+    async def _until_ready(self, children: Sequence[ChildProcess], addresses: Sequence[str]) -> None:
         end_s = time.monotonic() + READY_TIMEOUT_S
-        late = list(tracking_addresses)
+        late = list(addresses)
         while True:
             for child in children:
                 if child.has_ended:
                     raise CannotStart(f"{child.name} does not start: {child.last_words or 'it said nothing.'}")
             late = [address for address in late if not await _serves(address)]
-            # The gateway last: it is ready when it has found auth and one of the others.
+            # The gateway last: it is ready when it has found auth and one of each of the others.
             if not late and await asyncio.to_thread(_answers, f"{self.http_url}/healthz"):
                 return
             if time.monotonic() > end_s:
