@@ -20,6 +20,7 @@ BENCHMARKS = (
     "ingest",
     "concurrent",
     "search",
+    "registry",
     "storage",
     "charts",
     "export",

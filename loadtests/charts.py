@@ -5,20 +5,15 @@ warm. Beside each: numpy, which reads the same values from a flat file and takes
 """
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 
+from loadtests.lone_service import LoneService, running_service
 from loadtests.report import Figure, ServiceMemory, percentile
 from loadtests.segments import PROJECT, compacted, losses, write_run
 from penstock.api.tracking.v1 import tracking_service_pb2, tracking_service_pb2_grpc
@@ -49,8 +44,8 @@ def run() -> list[Figure]:
                 "blobs_url": s3.bucket_url("charts"),
             }
             files = asyncio.run(_fill(folder, settings))
-            with _service(settings) as (service, pid):
-                memory = ServiceMemory(pid)
+            with running_service("tracking", settings) as service:
+                memory = ServiceMemory(service.pid)
                 long = _calls(service, [0], 1)
                 many = _calls(service, [*range(1, RUNS + 1)], KEYS)
                 figures = [memory.figure("charts")]
@@ -101,22 +96,7 @@ async def _fill(folder: Path, settings: dict[str, str]) -> list[Path]:
     return files
 
 
-@contextmanager
-def _service(settings: dict[str, str]) -> Iterator[tuple[dict[str, str], int]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "loadtests.search_service", json.dumps(settings)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline()), process.pid
-    finally:
-        process.communicate("")
-
-
-def _calls(service: dict[str, str], runs: list[int], keys: int) -> list[float]:
+def _calls(service: LoneService, runs: list[int], keys: int) -> list[float]:
     """How long calls take, in milliseconds, after those that warm up."""
     request = tracking_service_pb2.GetMetricSeriesRequest(
         parent=f"projects/{PROJECT}",
@@ -125,14 +105,12 @@ def _calls(service: dict[str, str], runs: list[int], keys: int) -> list[float]:
         max_points=BUCKETS,
     )
     took: list[float] = []
-    metadata = (("authorization", f"Bearer {service['token']}"),)
-    with grpc.insecure_channel(service["grpc"], options=[("grpc.max_receive_message_length", 1 << 28)]) as channel:
-        stub = tracking_service_pb2_grpc.TrackingServiceStub(channel)
-        for _ in range(WARM_UP + CALLS):
-            started = time.perf_counter()
-            response = stub.GetMetricSeries(request, metadata=metadata, timeout=60)
-            took.append((time.perf_counter() - started) * 1e3)
-            assert len(response.series) == len(runs) * keys
+    stub = tracking_service_pb2_grpc.TrackingServiceStub(service.channel)
+    for _ in range(WARM_UP + CALLS):
+        started = time.perf_counter()
+        response = stub.GetMetricSeries(request, metadata=service.metadata, timeout=60)
+        took.append((time.perf_counter() - started) * 1e3)
+        assert len(response.series) == len(runs) * keys
     return took[WARM_UP:]
 
 

@@ -7,11 +7,8 @@ another, and asks for a page of 100 runs with 10 columns. Beside it: numpy with 
 
 import asyncio
 import hashlib
-import json
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -20,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtests.lone_service import running_service
 from loadtests.report import Figure, ServiceMemory, median, percentile
 from penstock.api.tracking.v1 import metric_pb2, tracking_service_pb2, tracking_service_pb2_grpc
 from penstock_kit.clock import SystemClock
@@ -172,21 +169,9 @@ class _Service:
 
 @contextmanager
 def _service(stores: Stores) -> Iterator[_Service]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "loadtests.search_service", json.dumps(stores.settings)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        said = json.loads(process.stdout.readline())
-        with grpc.insecure_channel(said["grpc"]) as channel:
-            grpc.channel_ready_future(channel).result(timeout=20)
-            stub = tracking_service_pb2_grpc.TrackingServiceStub(channel)
-            yield _Service(stub, (("authorization", f"Bearer {said['token']}"),), process.pid)
-    finally:
-        process.communicate("")
+    with running_service("tracking", stores.settings) as service:
+        stub = tracking_service_pb2_grpc.TrackingServiceStub(service.channel)
+        yield _Service(stub, service.metadata, service.pid)
 
 
 def _numpy_ms() -> float:

@@ -16,6 +16,8 @@ WORDS = {
     "AsyncAccounts": "Accounts",
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
+    "AsyncGates": "Gates",
+    "AsyncModels": "Models",
     "AsyncPages": "Pages",
     "AsyncPoints": "Points",
     "__aenter__": "__enter__",

@@ -36,6 +36,9 @@ from penstock_kit.clock import ManualClock
 from penstock_kit.ids import random_id
 from penstock_kit.listening import ServerSettings
 from penstock_kit.tokens import RemoteGuard
+from penstock_registry.app import build as build_registry
+from penstock_registry.app import open_stores as open_registry_stores
+from penstock_registry.settings import RegistrySettings
 from penstock_tracking.app import build as build_tracking
 from penstock_tracking.app import open_stores as open_tracking_stores
 from penstock_tracking.settings import TrackingSettings
@@ -60,6 +63,7 @@ class Need(Enum):
 
 AUTH = "penstock.api.auth.v1.AuthService"
 TRACKING = "penstock.api.tracking.v1.TrackingService"
+REGISTRY = "penstock.api.registry.v1.RegistryService"
 
 MATRIX = {
     f"{AUTH}/CreateProject": Need.OWNER,
@@ -101,6 +105,36 @@ MATRIX = {
     f"{TRACKING}/ReadMetricPoints": Need.VIEWER,
     f"{TRACKING}/StreamMetrics": Need.EDITOR,
     f"{TRACKING}/WatchRun": Need.VIEWER,
+    f"{REGISTRY}/GetModel": Need.VIEWER,
+    f"{REGISTRY}/SearchModels": Need.VIEWER,
+    f"{REGISTRY}/GetModelVersion": Need.VIEWER,
+    f"{REGISTRY}/GetModelBaseline": Need.VIEWER,
+    f"{REGISTRY}/SearchModelVersions": Need.VIEWER,
+    f"{REGISTRY}/ListLatestModelVersions": Need.VIEWER,
+    f"{REGISTRY}/GetModelAlias": Need.VIEWER,
+    f"{REGISTRY}/ListAliasMoves": Need.VIEWER,
+    f"{REGISTRY}/CreateModel": Need.EDITOR,
+    f"{REGISTRY}/UpdateModel": Need.EDITOR,
+    f"{REGISTRY}/UpdateModelTags": Need.EDITOR,
+    f"{REGISTRY}/RenameModel": Need.EDITOR,
+    f"{REGISTRY}/CreateModelVersion": Need.EDITOR,
+    f"{REGISTRY}/UpdateModelVersion": Need.EDITOR,
+    f"{REGISTRY}/UpdateModelVersionTags": Need.EDITOR,
+    f"{REGISTRY}/SetModelVersionStage": Need.EDITOR,
+    f"{REGISTRY}/SetModelAlias": Need.EDITOR,
+    f"{REGISTRY}/DeleteModelAlias": Need.EDITOR,
+    f"{REGISTRY}/DeleteModel": Need.ADMIN,
+    f"{REGISTRY}/DeleteModelVersion": Need.ADMIN,
+    f"{REGISTRY}/GetGatePolicy": Need.VIEWER,
+    f"{REGISTRY}/ListEvaluations": Need.VIEWER,
+    f"{REGISTRY}/GetVerdict": Need.VIEWER,
+    f"{REGISTRY}/ListVerdicts": Need.VIEWER,
+    f"{REGISTRY}/ListApprovals": Need.VIEWER,
+    f"{REGISTRY}/RecordEvaluation": Need.EDITOR,
+    f"{REGISTRY}/CheckGate": Need.EDITOR,
+    f"{REGISTRY}/SetGatePolicy": Need.ADMIN,
+    f"{REGISTRY}/ApprovePromotion": Need.ADMIN,
+    f"{REGISTRY}/PromoteModelVersion": Need.ADMIN,
 }
 
 
@@ -122,12 +156,12 @@ def test_the_matrix_has_every_rpc_and_no_other() -> None:
 
 
 def test_every_rpc_is_served_by_a_server_of_this_test() -> None:
-    assert {name.split("/")[0] for name in METHODS} == {AUTH, TRACKING}
+    assert {name.split("/")[0] for name in METHODS} == {AUTH, TRACKING, REGISTRY}
 
 
 @dataclass
 class Platform:
-    """Auth, guarded by itself, and tracking, guarded by what auth feeds it."""
+    """Auth, guarded by itself, and the other services, guarded by what auth feeds them."""
 
     auth: AuthServer
     guard: RemoteGuard
@@ -185,7 +219,7 @@ class Platform:
         return dict(zip(MATRIX, results, strict=True))
 
     async def settled(self, metadata: Metadata, project: str) -> None:
-        """Returns once tracking knows the grant of a caller."""
+        """Returns once the other services know the grant of a caller."""
         caller = self.guard.authenticate(metadata[0][1].removeprefix("Bearer "))
         await self.guard.authorize(caller, "runs.read", project)
 
@@ -202,15 +236,22 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         settings = TrackingSettings(
             data_dir=tmp_path / "tracking", auth_address=auth.address, service_credential_file=credential
         )
-        tracking = build_tracking(settings, await open_tracking_stores(settings, clock), clock)
-        running = Running(tracking, guard, ServerSettings(drain_s=0.1), clock)
-        await running.start()
-        stack.push_async_callback(running.stop)
-        channel = await stack.enter_async_context(grpc.aio.insecure_channel(running.address))
+        registry_settings = RegistrySettings(
+            data_dir=tmp_path / "registry", auth_address=auth.address, service_credential_file=credential
+        )
+        channels = {AUTH: auth.channel}
+        for service, application in (
+            (TRACKING, build_tracking(settings, await open_tracking_stores(settings, clock), clock)),
+            (REGISTRY, build_registry(registry_settings, await open_registry_stores(registry_settings, clock), clock)),
+        ):
+            running = Running(application, guard, ServerSettings(drain_s=0.1), clock)
+            await running.start()
+            stack.push_async_callback(running.stop)
+            channels[service] = await stack.enter_async_context(grpc.aio.insecure_channel(running.address))
         await until(lambda: guard.ready)
         for project_id in ("alpha", "beta"):
             await auth.create_project(project_id)
-        yield Platform(auth, guard, {AUTH: auth.channel, TRACKING: channel})
+        yield Platform(auth, guard, channels)
 
 
 # Callers without a good access token

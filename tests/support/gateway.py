@@ -11,6 +11,7 @@ import grpc
 import httpx2
 from support.auth import AuthServer, auth_server
 
+import penstock_registry.app
 import penstock_tracking.app
 from penstock_gateway.app import Gateway, build
 from penstock_gateway.listeners import Listeners, bind
@@ -20,6 +21,7 @@ from penstock_kit.clock import SystemClock
 from penstock_kit.server import ServerSettings
 from penstock_kit.tokens import RemoteGuard
 from penstock_kit.traces import Tracer
+from penstock_registry.settings import RegistrySettings
 from penstock_tracking.settings import TrackingSettings
 
 NOWHERE = "127.0.0.1:1"
@@ -47,11 +49,16 @@ class Front:
 
 @asynccontextmanager
 async def gateway_before(
-    auth: str = NOWHERE, tracking: str = NOWHERE, *, tracer: Tracer | None = None, **settings: Any
+    auth: str = NOWHERE,
+    tracking: str = NOWHERE,
+    registry: str = NOWHERE,
+    *,
+    tracer: Tracer | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Front]:
     """Runs a gateway before services at these addresses."""
     values = {"http_address": "127.0.0.1:0", "grpc_address": "127.0.0.1:0", "drain_s": 1.0, **settings}
-    whole = Settings(auth_address=auth, tracking_address=tracking, **values)
+    whole = Settings(auth_address=auth, tracking_address=tracking, registry_address=registry, **values)
     listeners = bind(whole)
     gateway = build(whole, listeners, SystemClock(), tracer=tracer)
     await gateway.start()
@@ -67,7 +74,7 @@ async def gateway_before(
 
 @dataclass
 class Installation:
-    """Auth and tracking, with a gateway before them.
+    """Auth, tracking and the registry, with a gateway before them.
 
     Attributes:
         front: The gateway.
@@ -89,7 +96,7 @@ class Installation:
 
 @asynccontextmanager
 async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Installation]:
-    """Runs auth, tracking and the gateway over data below `directory`."""
+    """Runs auth, tracking, the registry and the gateway over data below `directory`."""
     clock = SystemClock()
     async with auth_server(directory, clock) as auth:
         tracking_settings = TrackingSettings(
@@ -97,19 +104,31 @@ async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Insta
             auth_address=auth.address,
             service_credential_file=auth.settings.service_credential_file,
         )
-        application = penstock_tracking.app.build(
-            tracking_settings, await penstock_tracking.app.open_stores(tracking_settings, clock), clock
+        registry_settings = RegistrySettings(
+            data_dir=directory / "registry",
+            auth_address=auth.address,
+            service_credential_file=auth.settings.service_credential_file,
         )
         guard = RemoteGuard(auth.address, auth.settings.service_credential_file, clock)
         await guard.start()
-        tracking = Running(application, guard, ServerSettings(drain_s=0.5), clock)
+        tracking_stores = await penstock_tracking.app.open_stores(tracking_settings, clock)
+        registry_stores = await penstock_registry.app.open_stores(registry_settings, clock)
+        tracking, registry = (
+            Running(application, guard, ServerSettings(drain_s=0.5), clock)
+            for application in (
+                penstock_tracking.app.build(tracking_settings, tracking_stores, clock),
+                penstock_registry.app.build(registry_settings, registry_stores, clock),
+            )
+        )
         await tracking.start()
+        await registry.start()
         try:
-            async with gateway_before(auth.address, tracking.address, **settings) as front:
+            async with gateway_before(auth.address, tracking.address, registry.address, **settings) as front:
                 while not all((await front.gateway.services_ready()).values()):  # noqa: ASYNC110 - nothing rings then
                     await asyncio.sleep(0.01)
                 yield Installation(front, auth, await auth.auth.owner_credential())
         finally:
+            await registry.stop()
             await tracking.stop()
             await guard.close()
 

@@ -1,6 +1,6 @@
 """A whole installation but for the dashboard, in a thread of its own: for clients that block, and for processes.
 
-Auth and tracking on one port, over embedded stores; the gateway in front of them.
+Auth, tracking and the registry on one port, over embedded stores; the gateway in front of them.
 """
 
 import asyncio
@@ -16,11 +16,13 @@ import penstock_auth.app
 import penstock_gateway.app
 import penstock_gateway.listeners
 import penstock_gateway.settings
+import penstock_registry.app
 import penstock_tracking.app
 from penstock.config import Connection
 from penstock_kit.application import Application, Running
 from penstock_kit.clock import SystemClock
 from penstock_kit.server import ServerSettings
+from penstock_registry.settings import RegistrySettings
 from penstock_tracking.settings import TrackingSettings
 
 START_TIMEOUT_S = 30.0
@@ -71,22 +73,33 @@ def installation(directory: Path) -> Iterator[Installation]:
             tracking_settings, await penstock_tracking.app.open_stores(tracking_settings, clock), clock
         )
 
+        registry_settings = RegistrySettings(
+            data_dir=directory / "registry",
+            auth_address="",
+            service_credential_file=settings.service_credential_file,
+        )
+        registry = penstock_registry.app.build(
+            registry_settings, await penstock_registry.app.open_stores(registry_settings, clock), clock
+        )
+
         async def close() -> None:
+            await registry.close()
             await tracking.close()
             await auth.application.close()
 
-        both = Application(
-            mounts=[*auth.application.mounts, *tracking.mounts],
-            jobs=[*auth.application.jobs, *tracking.jobs],
+        services_together = Application(
+            mounts=[*auth.application.mounts, *tracking.mounts, *registry.mounts],
+            jobs=[*auth.application.jobs, *tracking.jobs, *registry.jobs],
             close=close,
         )
-        services = Running(both, auth.guard, ServerSettings(drain_s=0.5), clock)
+        services = Running(services_together, auth.guard, ServerSettings(drain_s=0.5), clock)
         await services.start()
         front = penstock_gateway.settings.Settings(
             http_address="127.0.0.1:0",
             grpc_address="127.0.0.1:0",
             auth_address=services.address,
             tracking_address=services.address,
+            registry_address=services.address,
             drain_s=0.5,
         )
         listeners = penstock_gateway.listeners.bind(front)

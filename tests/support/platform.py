@@ -1,7 +1,8 @@
 """The whole platform for tests, started as people start it, and as a cluster does.
 
 `running_platform(tmp_path)` is `penstock up`, with the options that pytest was given for all of them;
-`running_processes(tmp_path)` is auth, tracking, gateway and dashboard as processes that the test starts and ends one by one.
+`running_processes(tmp_path)` is the services, the gateway and the dashboard as processes that the test starts and ends one by
+one.
 Both store below `tmp_path`, listen on free ports, and are context managers:
 
     with running_platform(tmp_path) as platform:
@@ -110,7 +111,7 @@ class Platform:
 
 
 class Processes:
-    """The platform as processes: `auth`, `tracking` or `tracking-1` and so on, `gateway`, `dashboard`; and store servers.
+    """The platform as processes: `auth`, `tracking` or `tracking-1` and so on, `registry`, `gateway`, `dashboard`.
 
     Attributes: as of `Platform`, but for `pid`.
         names: The processes, in the order of their start.
@@ -123,7 +124,7 @@ class Processes:
         self._trackings = (
             ["tracking"] if tracking_replicas == 1 else [f"tracking-{n + 1}" for n in range(tracking_replicas)]
         )
-        self.names = ("auth", *self._trackings, "gateway", "dashboard")
+        self.names = ("auth", *self._trackings, "registry", "gateway", "dashboard")
         self._with_servers = stores == "servers"
         self.mongo = MongoServer(directory / "mongo")
         self.redis = RedisServer(directory / "redis")
@@ -223,7 +224,7 @@ class Processes:
 
     def _settings(self, name: str) -> dict[str, str]:
         data = self._directory / "data"
-        for path in (data / "auth", data / "tracking"):
+        for path in (data / "auth", data / "tracking", data / "registry"):
             path.mkdir(parents=True, exist_ok=True)
         service_credential = str(data / "platform.credential")
         settings = {
@@ -241,11 +242,19 @@ class Processes:
                 "AUTH_ADDRESS": self._addresses["auth"],
                 "SERVICE_CREDENTIAL_FILE": service_credential,
             },
+            "registry": {
+                "ADDRESS": self._addresses[name],
+                "DATA_DIR": str(data / "registry"),
+                "DOCUMENTS_URL": self.mongo.database_url("registry") if self._with_servers else "",
+                "AUTH_ADDRESS": self._addresses["auth"],
+                "SERVICE_CREDENTIAL_FILE": service_credential,
+            },
             "gateway": {
                 "HTTP_ADDRESS": self._addresses["gateway"],
                 "GRPC_ADDRESS": self._grpc_address,
                 "AUTH_ADDRESS": self._addresses["auth"],
                 "TRACKING_ADDRESS": ",".join(self._addresses[tracking] for tracking in self._trackings),
+                "REGISTRY_ADDRESS": self._addresses["registry"],
                 "DASHBOARD_URL": f"http://{self._addresses['dashboard']}",
             },
             "dashboard": {

@@ -16,6 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from grpc_health.v1 import health_pb2
 
 from penstock.api.auth.v1 import auth_service_pb2
+from penstock.api.registry.v1 import registry_service_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2
 from penstock_kit.settings import SettingsError
 
@@ -24,6 +25,7 @@ __all__ = ["SERVICES", "Backend", "Backends"]
 SERVICES: Mapping[str, ServiceDescriptor] = {
     "auth": auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "tracking": tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"],
+    "registry": registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"],
 }
 """The services of the platform, by the name of the backend that serves each."""
 

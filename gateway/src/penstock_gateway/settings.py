@@ -35,6 +35,7 @@ class Settings(ListenSettings):
         auth_address: Where the auth service listens, `host:port`. Several as for `tracking_address`.
         tracking_address: Where the tracking service listens, `host:port`. Of several replicas all, separated by commas, as IP
             addresses; or one name that leads to all of them. Calls take turns among those that serve.
+        registry_address: Where the registry service listens, likewise.
         dashboard_url: Where the dashboard listens, `http://host:port`. Empty: its pages say that it is starting.
         public_hosts: Names, separated by commas, under which people reach this gateway. Loopback names and IP addresses
             are always accepted; any other `Host` is refused.
@@ -46,6 +47,7 @@ class Settings(ListenSettings):
 
     auth_address: str
     tracking_address: str
+    registry_address: str
     dashboard_url: str = ""
     public_hosts: str = ""
     public_grpc_address: str = ""

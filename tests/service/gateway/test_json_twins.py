@@ -127,6 +127,8 @@ async def test_every_annotated_rpc_answers_over_http(whole: Installation) -> Non
     await call("DELETE", at)
     await call("POST", f"{at}:restore")
 
+    await _registry(call, default)
+
     # Only services may follow the grants: the refusal comes from the RPC itself.
     refused = await whole.call("GET", "/api/v1/grants:watch")
     assert (refused.status_code, refused.json()["error"]["status"]) == (403, "PERMISSION_DENIED")
@@ -138,6 +140,56 @@ async def test_every_annotated_rpc_answers_over_http(whole: Installation) -> Non
         if not call.covers(route.http_method, route.template_text)
     ]
     assert missed == []
+
+
+async def _registry(call: Recorder, default: str) -> None:
+    """Calls every RPC of the registry."""
+    made = await call("POST", f"{default}/models", {"modelId": "wine 2", "model": {"tags": {"a": "1"}}})
+    assert made["model"]["name"] == "projects/default/models/wine 2"
+    model = f"{default}/models/wine%202"
+    assert (await call("GET", model))["model"] == made["model"]
+    updated = await call("PATCH", f"{model}?updateMask=description", {"description": "red"})
+    assert updated["model"]["description"] == "red"
+    tagged = await call("POST", f"{model}:updateTags", {"set": {"b": "2"}, "remove": ["a"]})
+    assert tagged["model"]["tags"] == {"b": "2"}
+    found = await call("POST", f"{default}/models:search", {"filter": 'tags.b = "2"'})
+    assert [m["name"] for m in found["models"]] == [made["model"]["name"]]
+    baseline = {"features": [{"name": "age", "edges": [0, 1], "counts": ["3"]}]}
+    body = {"version": {"metrics": [{"key": "acc", "value": 0.9}]}, "baseline": baseline}
+    assert (await call("POST", f"{model}/versions", body))["version"]["number"] == "1"
+    version = f"{model}/versions/1"
+    assert (await call("GET", version))["version"]["metrics"] == [{"key": "acc", "value": 0.9}]
+    assert (await call("GET", f"{version}:baseline"))["baseline"]["features"][0]["counts"] == ["3"]
+    assert (await call("POST", f"{default}/versions:search", {"filter": "metrics.acc > 0.8"}))["totalSize"] == "1"
+    await call("PATCH", f"{version}?updateMask=description", {"description": "dry"})
+    await call("POST", f"{version}:updateTags", {"set": {"c": "3"}})
+    staged = await call("POST", f"{version}:setStage", {"stage": "MODEL_VERSION_STAGE_STAGING"})
+    assert staged["version"]["stage"] == "MODEL_VERSION_STAGE_STAGING"
+    latest = await call("POST", f"{default}/versions:latest", {"models": ["wine 2"]})
+    assert [v["number"] for v in latest["versions"]] == ["1"]
+    await call("POST", f"{model}:setAlias", {"alias": "best", "version": "1", "reason": "only one"})
+    assert (await call("GET", f"{model}/aliases/best"))["version"]["description"] == "dry"
+    policy = {"checks": [{"id": "floor", "threshold": {"metric": "acc", "min": 0.5}}]}
+    assert (await call("PUT", f"{model}/gatePolicy", policy))["policy"]["revision"] == "1"
+    assert (await call("GET", f"{model}/gatePolicy"))["policy"]["checks"] == policy["checks"]
+    await call("POST", f"{version}/evaluations", {"evaluation": {"metrics": [{"key": "acc", "value": 0.8}]}})
+    assert len((await call("GET", f"{version}/evaluations"))["evaluations"]) == 1
+    verdict = (await call("POST", f"{version}:checkGate"))["verdict"]
+    assert verdict["passed"] is True
+    assert (await call("GET", f"/api/v1/{verdict['name'].replace(' ', '%20')}"))["verdict"] == verdict
+    assert [v["name"] for v in (await call("GET", f"{model}/verdicts"))["verdicts"]] == [verdict["name"]]
+    await call("POST", f"{version}:approve", {"alias": "good", "comment": "yes"})
+    assert [a["comment"] for a in (await call("GET", f"{version}/approvals"))["approvals"]] == ["yes"]
+    assert (await call("POST", f"{version}:promote", {"alias": "good"}))["alias"]["version"].endswith("/versions/1")
+    await call("DELETE", f"{model}/aliases/good")
+    await call("DELETE", f"{model}/aliases/best?reason=over")
+    moves = await call("GET", f"{model}/aliasMoves?alias=best")
+    assert [move["reason"] for move in moves["moves"]] == ["over", "only one"]
+    await call("DELETE", version)
+    assert (await call("POST", f"{model}:rename", {"modelId": "wine"}))["model"][
+        "name"
+    ] == "projects/default/models/wine"
+    await call("DELETE", f"{default}/models/wine")
 
 
 async def test_a_service_follows_the_grants_line_by_line(whole: Installation) -> None:

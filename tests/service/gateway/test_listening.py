@@ -108,6 +108,7 @@ async def test_tls_on_both_ports_also_off_loopback(tmp_path: Path) -> None:
     settings = Settings(
         auth_address=NOWHERE,
         tracking_address=NOWHERE,
+        registry_address=NOWHERE,
         http_address="0.0.0.0:0",
         grpc_address="0.0.0.0:0",
         tls_certificate_file=certificate_file,

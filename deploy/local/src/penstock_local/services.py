@@ -67,11 +67,19 @@ def _tracking() -> Parts:
     return Parts(TrackingSettings, open_stores, build)
 
 
+def _registry() -> Parts:
+    from penstock_registry.app import build, open_stores
+    from penstock_registry.settings import RegistrySettings
+
+    return Parts(RegistrySettings, open_stores, build)
+
+
 SERVICES = (
     Service(
         "tracking",
         {"documents_url": "documents", "metric_log_url": "metric_log", "hot_url": "hot", "blobs_url": "blobs"},
         _tracking,
     ),
+    Service("registry", {"documents_url": "registry_documents"}, _registry),
 )
 """The services beside auth, in the order of their start."""

@@ -83,6 +83,7 @@ class StoreServers:
             metric_log=mongo.database_url("penstock_metrics"),
             hot=redis.url,
             blobs=s3.bucket_url(BUCKET),
+            registry_documents=mongo.database_url("penstock_registry"),
         )
 
     async def stop(self) -> None:

@@ -44,6 +44,7 @@ class StoreUrls:
         metric_log: Of tracking: metrics.
         hot: What wakes readers.
         blobs: Of tracking: what is too large for a document.
+        registry_documents: Of the registry.
     """
 
     auth_documents: str = field(default="", repr=False)
@@ -51,6 +52,7 @@ class StoreUrls:
     metric_log: str = field(default="", repr=False)
     hot: str = field(default="", repr=False)
     blobs: str = field(default="", repr=False)
+    registry_documents: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class ExitStatus(IntEnum):
     NOT_FOUND = 3
     AUTHENTICATION = 4
     UNAVAILABLE = 5
+    NOT_PASSED = 6
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 

@@ -1,19 +1,36 @@
 """Resource names as people give them, brought into the form of the contract.
 
 A project may be given as `digits` or `projects/digits`, a run as `projects/digits/runs/<32 hex>` or, with a project beside
-it, as the 32 hex digits alone.
+it, as the 32 hex digits alone. A model is given as `projects/digits/models/reader` or, with a project beside it, as `reader`;
+its version 3 with `/3` or `/versions/3` behind that, and the version that an alias points to with `@production`.
 """
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.errors import InvalidInput
 
-__all__ = ["Named", "project_name", "project_of", "run_id_of", "run_name", "run_names", "several", "token_name"]
+__all__ = [
+    "ModelVersionRef",
+    "Named",
+    "model_name",
+    "model_version_ref",
+    "project_name",
+    "project_of",
+    "run_id_of",
+    "run_name",
+    "run_names",
+    "several",
+    "token_name",
+]
 
 _PROJECT = re.compile(r"(?:projects/)?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)\Z")
 _RUN = re.compile(r"projects/[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?/runs/[0-9a-f]{32}\Z")
+_MODEL = re.compile(r"(?:(projects/[^/]+)/models/)?([^/:\x00-\x1f\x7f]{1,256})\Z")
+_VERSION = re.compile(r"(.+?)(?:/versions/|/)([1-9][0-9]{0,8})\Z")
+_ALIAS = re.compile(r"(.+?)(?:/aliases/|@)([A-Za-z0-9_-]{1,255})\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -67,6 +84,50 @@ def run_id_of(name: str) -> str:
 def several(texts: str | Iterable[str]) -> list[str]:
     """One text or several, as a list. One alone must not be taken apart into its letters."""
     return [texts] if isinstance(texts, str) else list(texts)
+
+
+@dataclass(frozen=True)
+class ModelVersionRef:
+    """A version of a model: by its number, or by an alias, of which the other is None.
+
+    Attributes:
+        model: `projects/{project}/models/{model}`.
+        number: The number.
+        alias: The last segment of the alias.
+    """
+
+    model: str
+    number: int | None
+    alias: str | None
+
+    @property
+    def name(self) -> str:
+        """The resource name: of the version, or of the alias."""
+        return f"{self.model}/versions/{self.number}" if self.alias is None else f"{self.model}/aliases/{self.alias}"
+
+
+def model_name(model: str, project: str = "default") -> str:
+    """`projects/{project}/models/{model}`. Raises `InvalidInput`.
+
+    Args:
+        model: The model, in full or by its last segment.
+        project: Of a model that is given by its last segment.
+    """
+    match = _MODEL.match(model)
+    if match is None or match[2] in {".", ".."}:
+        raise InvalidInput(
+            f"{model!r} is not a model: it should look like digits or projects/my-project/models/digits, without / and :."
+        )
+    return f"{project_name(match[1] or project)}/models/{match[2]}"
+
+
+def model_version_ref(version: str, project: str = "default") -> ModelVersionRef:
+    """A version, given as `digits/3`, `digits@production`, or by the full name of version or alias. Raises `InvalidInput`."""
+    if match := _VERSION.match(version):
+        return ModelVersionRef(model_name(match[1], project), int(match[2]), None)
+    if match := _ALIAS.match(version):
+        return ModelVersionRef(model_name(match[1], project), None, match[2])
+    raise InvalidInput(f"{version!r} is not a version of a model: it should look like digits/3 or digits@production.")
 
 
 def token_name(text: str) -> str:

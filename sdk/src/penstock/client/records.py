@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from penstock.api.auth.v1 import auth_service_pb2
+from penstock.api.registry.v1 import gate_pb2, model_pb2
 from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
 
 __all__ = [
@@ -15,6 +16,9 @@ __all__ = [
     "group_record",
     "key_record",
     "latest_record",
+    "model_record",
+    "model_version_record",
+    "move_record",
     "project_record",
     "run_record",
     "selected",
@@ -23,6 +27,7 @@ __all__ = [
     "time_of_us",
     "token_record",
     "value_of",
+    "verdict_record",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -118,6 +123,96 @@ def run_record(run: run_pb2.Run) -> dict[str, Any]:
         "tags": {tag.key: tag.value for tag in run.tags},
         "summary": {entry.key: value_of(entry.value) for entry in run.summary},
         "metrics": {metric.key: metric.value for metric in run.latest_metrics},
+    }
+
+
+def model_record(model: model_pb2.Model) -> dict[str, Any]:
+    """A registered model; its aliases are numbers of versions."""
+    return {
+        "name": model.name,
+        "description": model.description,
+        "tags": dict(model.tags),
+        "latest_version": model.latest_version,
+        "aliases": {_last(alias.name): int(_last(alias.version)) for alias in model.aliases},
+        "creator": model.creator,
+        "create_time": time_of(model, "create_time"),
+        "update_time": time_of(model, "update_time"),
+    }
+
+
+def model_version_record(version: model_pb2.ModelVersion) -> dict[str, Any]:
+    """A version of a model; its metrics are those of all data, and `slices` holds the others by slice."""
+    slices: dict[str, dict[str, float]] = {}
+    for metric in version.metrics:
+        slices.setdefault(metric.slice, {})[metric.key] = metric.value
+    return {
+        "name": version.name,
+        "model": version.name.split("/")[3],
+        "version": version.number,
+        "description": version.description,
+        "tags": dict(version.tags),
+        "aliases": list(version.aliases),
+        "stage": _enum_name(model_pb2.ModelVersionStage.Name(version.stage), "MODEL_VERSION_STAGE_"),
+        "metrics": slices.pop("", {}),
+        "slices": slices,
+        "run": version.run,
+        "artifact_manifest": version.artifact_manifest,
+        "source_uri": version.source_uri,
+        "flavors": [flavor.name for flavor in version.flavors],
+        "datasets": [dataset.name for dataset in version.datasets],
+        "size_bytes": version.size_bytes,
+        "creator": version.creator,
+        "create_time": time_of(version, "create_time"),
+        "update_time": time_of(version, "update_time"),
+    }
+
+
+def verdict_record(verdict: gate_pb2.Verdict) -> dict[str, Any]:
+    """A verdict with its evidence; None for what a result does not have."""
+
+    def number(result: gate_pb2.CheckResult, field: str) -> float | None:
+        return getattr(result, field) if result.HasField(field) else None
+
+    return {
+        "name": verdict.name,
+        "version": verdict.version,
+        "policy_revision": verdict.policy_revision,
+        "passed": verdict.passed,
+        "results": [
+            {
+                "check": result.check,
+                "outcome": _enum_name(gate_pb2.CheckOutcome.Name(result.outcome), "CHECK_OUTCOME_"),
+                "message": result.message,
+                "metric": result.metric,
+                "slice": result.slice,
+                "value": number(result, "value"),
+                "reference": number(result, "reference"),
+                "reference_version": result.reference_version or None,
+                "improvement": number(result, "improvement"),
+                "improvement_low": number(result, "improvement_low"),
+                "improvement_high": number(result, "improvement_high"),
+                "paired": result.paired,
+            }
+            for result in verdict.results
+        ],
+        "references": {alias: number or None for alias, number in sorted(verdict.references.items())},
+        "evaluations": list(verdict.evaluations),
+        "creator": verdict.creator,
+        "create_time": time_of(verdict, "create_time"),
+    }
+
+
+def move_record(move: model_pb2.AliasMove) -> dict[str, Any]:
+    """A move of an alias; None for no version."""
+    return {
+        "alias": _last(move.alias),
+        "from_version": move.from_version or None,
+        "to_version": move.to_version or None,
+        "principal": move.principal,
+        "reason": move.reason,
+        "move_time": time_of(move, "move_time"),
+        "verdict": move.verdict,
+        "approvers": list(move.approvers),
     }
 
 
@@ -218,6 +313,10 @@ def selected(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
         else:
             found[column] = row.get(column)
     return found
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _stage(stage: experiment_pb2.LifecycleStage) -> str:

@@ -9,12 +9,24 @@ from typing import Self
 
 from penstock_kit.errors import InvalidInput
 
-__all__ = ["ExperimentName", "NameInvalid", "ProjectName", "RunName"]
+__all__ = [
+    "ExperimentName",
+    "ModelAliasName",
+    "ModelName",
+    "ModelVersionName",
+    "NameInvalid",
+    "ProjectName",
+    "RunName",
+]
 
 _PROJECT = r"projects/(?P<project>[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)"
 _PROJECT_RE = re.compile(_PROJECT + r"\Z")
 _EXPERIMENT_RE = re.compile(_PROJECT + r"/experiments/(?P<id>0|[1-9][0-9]{0,17})\Z")
 _RUN_RE = re.compile(_PROJECT + r"/runs/(?P<id>[0-9a-f]{32})\Z")
+_MODEL = _PROJECT + r"/models/(?P<model>[^/:\x00-\x1f\x7f]{1,256})"
+_MODEL_RE = re.compile(_MODEL + r"\Z")
+_VERSION_RE = re.compile(_MODEL + r"/versions/(?P<number>[1-9][0-9]{0,8})\Z")
+_ALIAS_RE = re.compile(_MODEL + r"/aliases/(?P<alias>[A-Za-z0-9_-]{1,255})\Z")
 
 
 class NameInvalid(InvalidInput):
@@ -91,3 +103,64 @@ class RunName:
 
     def __str__(self) -> str:
         return f"projects/{self.project}/runs/{self.run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """`projects/{project}/models/{model}`."""
+
+    project: str
+    model_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads a name. Raises `NameInvalid`."""
+        match = _MODEL_RE.match(text)
+        if match is None or match["model"] in {".", ".."}:
+            raise NameInvalid(f"{text!r} is not a model name: it should look like projects/my-project/models/digits.")
+        return cls(match["project"], match["model"])
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/models/{self.model_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersionName:
+    """`projects/{project}/models/{model}/versions/{version}`."""
+
+    model: ModelName
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads a name. Raises `NameInvalid`."""
+        match = _VERSION_RE.match(text)
+        if match is None:
+            raise NameInvalid(
+                f"{text!r} is not a version of a model: it should look like projects/my-project/models/digits/versions/3."
+            )
+        return cls(ModelName(match["project"], match["model"]), int(match["number"]))
+
+    def __str__(self) -> str:
+        return f"{self.model}/versions/{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAliasName:
+    """`projects/{project}/models/{model}/aliases/{alias}`."""
+
+    model: ModelName
+    alias: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads a name. Raises `NameInvalid`."""
+        match = _ALIAS_RE.match(text)
+        if match is None:
+            raise NameInvalid(
+                f"{text!r} is not an alias of a model: it should look like projects/my-project/models/digits/aliases/best."
+            )
+        return cls(ModelName(match["project"], match["model"]), match["alias"])
+
+    def __str__(self) -> str:
+        return f"{self.model}/aliases/{self.alias}"

@@ -15,6 +15,7 @@ from penstock_kit.clock import Clock
 from penstock_kit.ids import derived_id
 from penstock_kit.names import ExperimentName, ProjectName, RunName
 from penstock_kit.stores.hot import HotStore
+from penstock_kit.threads import in_thread
 from penstock_tracking.domain import (
     Experiment,
     LifecycleStage,
@@ -58,7 +59,6 @@ from penstock_tracking.series.points import Points
 from penstock_tracking.series.reader import Charted, RankMode, RunSeries, SeriesReader
 from penstock_tracking.series.watch import RunWatch
 from penstock_tracking.store import DEFAULT_EXPERIMENT_ID, Stored, TrackingStore
-from penstock_tracking.threads import in_thread
 
 __all__ = [
     "METRICS_PER_RESPONSE_MAX",

@@ -17,6 +17,7 @@ from penstock_kit.access import current_caller
 from penstock_kit.clock import Clock
 from penstock_kit.names import ExperimentName, ProjectName, RunName
 from penstock_kit.server import draining
+from penstock_kit.threads import in_thread
 from penstock_tracking.convert import (
     RUN_FIELDS,
     experiment_to_proto,
@@ -41,7 +42,6 @@ from penstock_tracking.series.reader import RankMode
 from penstock_tracking.series.watch import NewPoints, RunChanged
 from penstock_tracking.service import NewRun, Series, TrackingService
 from penstock_tracking.store import Stored
-from penstock_tracking.threads import in_thread
 
 __all__ = ["TrackingServicer"]
 

@@ -25,6 +25,7 @@ from penstock_kit.stores.documents import (
     UniqueConflict,
     VersionConflict,
 )
+from penstock_kit.threads import in_thread
 from penstock_tracking.domain import (
     Experiment,
     JsonText,
@@ -37,7 +38,6 @@ from penstock_tracking.domain import (
 )
 from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound, RunTooLarge
 from penstock_tracking.segments.manifest import SEGMENT_COLLECTIONS
-from penstock_tracking.threads import in_thread
 
 __all__ = [
     "COLLECTIONS",

@@ -11,6 +11,7 @@ from google.protobuf import field_mask_pb2
 
 from penstock import config
 from penstock.api.auth.v1 import auth_service_pb2_grpc
+from penstock.api.registry.v1 import registry_service_pb2_grpc
 from penstock.api.tracking.v1 import (
     experiment_pb2,
     metric_pb2,
@@ -22,6 +23,7 @@ from penstock.client import records
 from penstock.client._async.accounts import AsyncAccounts
 from penstock.client._async.channel import AsyncChannel
 from penstock.client._async.export import Selection, export_project, export_project_points, export_run
+from penstock.client._async.gates import AsyncGates
 from penstock.client._async.paging import AsyncPages, AsyncPoints
 from penstock.client.export.files import check_file, target_of
 from penstock.client.export.folder import check_folder
@@ -46,7 +48,7 @@ WATCH_PAUSE_S = 1.0
 """The pause between its attempts, varied by half."""
 
 
-class AsyncClient(AsyncAccounts):
+class AsyncClient(AsyncAccounts, AsyncGates):
     """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
 
         async with AsyncClient() as client:
@@ -68,6 +70,7 @@ class AsyncClient(AsyncAccounts):
     Attributes:
         auth: The generated stub of the auth service, on this client's authenticated channel.
         tracking: The generated stub of the tracking service, likewise.
+        registry: The generated stub of the registry service, likewise.
 
     Raises:
         NotConnected: No connection was given and none is found.
@@ -78,6 +81,7 @@ class AsyncClient(AsyncAccounts):
         self._channel = AsyncChannel(self.connection, timeout_s)
         self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(self._channel)
         self.tracking: Any = tracking_service_pb2_grpc.TrackingServiceStub(self._channel)
+        self.registry: Any = registry_service_pb2_grpc.RegistryServiceStub(self._channel)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.connection.http}>"

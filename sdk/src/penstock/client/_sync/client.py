@@ -12,6 +12,7 @@ from google.protobuf import field_mask_pb2
 
 from penstock import config
 from penstock.api.auth.v1 import auth_service_pb2_grpc
+from penstock.api.registry.v1 import registry_service_pb2_grpc
 from penstock.api.tracking.v1 import (
     experiment_pb2,
     metric_pb2,
@@ -23,6 +24,7 @@ from penstock.client import records
 from penstock.client._sync.accounts import Accounts
 from penstock.client._sync.channel import Channel
 from penstock.client._sync.export import Selection, export_project, export_project_points, export_run
+from penstock.client._sync.gates import Gates
 from penstock.client._sync.paging import Pages, Points
 from penstock.client.export.files import check_file, target_of
 from penstock.client.export.folder import check_folder
@@ -47,7 +49,7 @@ WATCH_PAUSE_S = 1.0
 """The pause between its attempts, varied by half."""
 
 
-class Client(Accounts):
+class Client(Accounts, Gates):
     """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
 
         with Client() as client:
@@ -69,6 +71,7 @@ class Client(Accounts):
     Attributes:
         auth: The generated stub of the auth service, on this client's authenticated channel.
         tracking: The generated stub of the tracking service, likewise.
+        registry: The generated stub of the registry service, likewise.
 
     Raises:
         NotConnected: No connection was given and none is found.
@@ -79,6 +82,7 @@ class Client(Accounts):
         self._channel = Channel(self.connection, timeout_s)
         self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(self._channel)
         self.tracking: Any = tracking_service_pb2_grpc.TrackingServiceStub(self._channel)
+        self.registry: Any = registry_service_pb2_grpc.RegistryServiceStub(self._channel)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.connection.http}>"

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from penstock_kit.errors import Unavailable
 from penstock_kit.stores.metric_log import BatchRecord, LogFull, MetricLog
+from penstock_kit.threads import in_thread
 from penstock_tracking.ingest.codec import CheckedContent, digest_of
 from penstock_tracking.ingest.committer import GroupCommitter, StorageFull
 from penstock_tracking.ingest.writer import CHAIN_START, chained
-from penstock_tracking.threads import in_thread
 
 __all__ = ["CALL_ID_BYTES", "WRITERS_KEPT_MAX", "CallWriters"]
 

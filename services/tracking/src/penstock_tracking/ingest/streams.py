@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from penstock_kit.clock import Clock
 from penstock_kit.names import RunName
+from penstock_kit.threads import in_thread
 from penstock_tracking.convert import updates_from_content
 from penstock_tracking.domain import Run, RunUpdates, UpdateConflict, apply_updates, updates_problem
 from penstock_tracking.errors import BatchInvalid, FieldInvalid, RunDeleted, RunTooLarge, WriterFenced
@@ -18,7 +19,6 @@ from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.writer import Warned, WriterStream
 from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.store import TrackingStore
-from penstock_tracking.threads import in_thread
 
 __all__ = ["HEARTBEAT_WRITE_INTERVAL_S", "OpenWriterRequest", "WriterStreams"]
 

@@ -11,11 +11,11 @@ from penstock_kit.search.chunks import ROWS_PER_CHUNK, ChunkDamaged, ColumnKey, 
 from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.metric_log import MetricLog
+from penstock_kit.threads import in_thread
 from penstock_tracking.search.kept import KeptColumns, KeptColumnsLost, Manifest
 from penstock_tracking.search.project import LatestSource, ProjectRuns
 from penstock_tracking.search.queries import GroupPage, GroupQuery, Question, RunPage, RunQuery
 from penstock_tracking.store import RUNS
-from penstock_tracking.threads import in_thread
 
 __all__ = ["INDEX_BYTES_MAX", "KEEP_AFTER_CHANGES", "RunIndex"]
 

@@ -29,8 +29,8 @@ from penstock_kit.search.chunks import (
 from penstock_kit.search.columns import Piece
 from penstock_kit.stores.blobs import BlobMissing, BlobStore
 from penstock_kit.stores.documents import DocumentExists, DocumentMissing, DocumentStore, VersionConflict
+from penstock_kit.threads import in_thread
 from penstock_tracking.store import KEPT_COLUMNS
-from penstock_tracking.threads import in_thread
 
 __all__ = ["KeptChunk", "KeptColumns", "KeptColumnsLost", "Manifest"]
 

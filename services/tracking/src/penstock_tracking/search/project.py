@@ -16,12 +16,12 @@ from penstock_kit.search.chunks import Chunk, ChunkRows, ColumnKey, load_rows
 from penstock_kit.search.value_columns import ValueColumn
 from penstock_kit.stores.documents import Change, DocumentStore
 from penstock_kit.stores.metric_log import MetricLog
+from penstock_kit.threads import in_thread
 from penstock_tracking.errors import RunNotFound
 from penstock_tracking.search.fields import EXPERIMENT, METRICS, RUN_SCHEMA, metric_cells, record_cells
 from penstock_tracking.search.kept import KeptColumns, Manifest
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.store import EXPERIMENTS, RUNS, run_from_document
-from penstock_tracking.threads import in_thread
 
 __all__ = ["LatestSource", "ProjectRuns"]
 

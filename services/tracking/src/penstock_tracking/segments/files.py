@@ -10,9 +10,9 @@ from typing import Final
 
 from penstock_kit.search import ByteBoundedCache
 from penstock_kit.stores.blobs import BlobMissing, BlobStore
+from penstock_kit.threads import in_thread
 from penstock_tracking.segments.layout import Directory
 from penstock_tracking.segments.manifest import ManifestStore, SegmentRef
-from penstock_tracking.threads import in_thread
 
 __all__ = ["BLOB_PREFIX", "INLINE_BYTES_MAX", "SegmentFiles", "SegmentGone", "blob_key", "new_segment_id"]
 

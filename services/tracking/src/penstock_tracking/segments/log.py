@@ -13,12 +13,12 @@ from typing import Final
 from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.metric_log import BatchRecord, MetricLog, WriterHead
+from penstock_kit.threads import in_thread
 from penstock_tracking.ingest.codec import parse_content
 from penstock_tracking.segments.batches import DecodedBatch, decoded
 from penstock_tracking.segments.files import SegmentFiles, SegmentGone
 from penstock_tracking.segments.manifest import Manifest, ManifestStore
 from penstock_tracking.segments.read import OpenSegment
-from penstock_tracking.threads import in_thread
 
 __all__ = ["RunSegments", "SegmentedLog"]
 

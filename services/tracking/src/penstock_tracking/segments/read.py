@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from penstock_kit.threads import in_thread
 from penstock_tracking.ingest.codec import DecodedBlock, Float64s, Int64s
 from penstock_tracking.segments.batches import DecodedBatch
 from penstock_tracking.segments.files import SegmentFiles
@@ -14,7 +15,6 @@ from penstock_tracking.segments.layout import DIGEST_BYTES, PYRAMID, Directory, 
 from penstock_tracking.segments.manifest import SegmentRef
 from penstock_tracking.segments.numbers import unframed, unpacked, unpacked_into
 from penstock_tracking.series.downsample import Buckets
-from penstock_tracking.threads import in_thread
 
 __all__ = ["Batches", "OpenSegment", "RowIndex", "decoded_chunks"]
 

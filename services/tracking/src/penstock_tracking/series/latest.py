@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_kit.search import ByteBoundedCache
+from penstock_kit.threads import in_thread
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import DecodedBlock, Float64s, Int64s
 from penstock_tracking.segments.batches import DecodedBatch
 from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.follower import LogFollower
 from penstock_tracking.store import TrackingStore
-from penstock_tracking.threads import in_thread
 
 __all__ = ["CACHE_BYTES_MAX", "LatestReader", "LatestTable", "LatestValue"]
 

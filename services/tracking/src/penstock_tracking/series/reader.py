@@ -18,6 +18,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from penstock_kit.search import ByteBoundedCache
+from penstock_kit.threads import in_thread
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import Int64s
 from penstock_tracking.segments.layout import CHUNK_ROWS, Table
@@ -27,7 +28,6 @@ from penstock_tracking.series.columns import RunColumns
 from penstock_tracking.series.downsample import Buckets, buckets_of, downsample, joined
 from penstock_tracking.series.follower import LogFollower
 from penstock_tracking.series.points import NO_POINTS, Points, in_order, merged
-from penstock_tracking.threads import in_thread
 
 __all__ = ["CACHE_BYTES_MAX", "Charted", "RankMode", "RunSeries", "SeriesReader"]
 

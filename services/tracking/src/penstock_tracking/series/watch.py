@@ -16,6 +16,7 @@ import msgpack
 
 from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import WriterHead
+from penstock_kit.threads import in_thread
 from penstock_tracking.domain import Run
 from penstock_tracking.errors import CursorInvalid, ServerStopping
 from penstock_tracking.ingest.committer import run_topic
@@ -24,7 +25,6 @@ from penstock_tracking.series.columns import RunColumns
 from penstock_tracking.series.follower import LogFollower
 from penstock_tracking.series.points import Points
 from penstock_tracking.store import Stored, TrackingStore
-from penstock_tracking.threads import in_thread
 
 __all__ = ["HEARTBEAT_INTERVAL_S", "Beat", "NewPoints", "RunChanged", "RunWatch"]
 

@@ -1,4 +1,4 @@
-"""Work that would hold up the event loop, and with it every acknowledgement, is done in threads."""
+"""Work that would hold up the event loop, and with it every call, is done in threads."""
 
 import asyncio
 from collections.abc import Callable

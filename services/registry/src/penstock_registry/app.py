@@ -1,0 +1,55 @@
+"""The composition root: which parts the registry is made of, over whatever stores it is given."""
+
+from dataclasses import dataclass
+
+from penstock.api.registry.v1 import registry_service_pb2
+from penstock_kit.application import Application
+from penstock_kit.clock import Clock
+from penstock_kit.server import Mount
+from penstock_kit.stores.documents import DocumentStore
+from penstock_kit.stores.open import open_documents
+from penstock_registry.gates.service import GateService
+from penstock_registry.gates.store import GATE_COLLECTIONS, GateStore
+from penstock_registry.jobs import jobs
+from penstock_registry.search import ModelIndex
+from penstock_registry.service import RegistryService
+from penstock_registry.servicer import RegistryServicer
+from penstock_registry.settings import RegistrySettings
+from penstock_registry.store import COLLECTIONS, RegistryStore
+
+__all__ = ["SERVICE", "RegistryStores", "build", "open_stores"]
+
+ALL_COLLECTIONS = (*COLLECTIONS, *GATE_COLLECTIONS)
+SERVICE = registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryStores:
+    """What the registry keeps things in."""
+
+    documents: DocumentStore
+
+    async def close(self) -> None:
+        """Closes it. Harmless after the first time."""
+        await self.documents.close()
+
+
+async def open_stores(settings: RegistrySettings, clock: Clock) -> RegistryStores:  # noqa: ARG001 - as every service's
+    """Opens the store that the settings name; without a URL, one in `data_dir`, made if missing.
+
+    Raises `StoreMisconfigured`, `StoreUnavailable`, `StoreFileError`.
+    """
+    url = settings.documents_url or str(settings.data_dir / "documents.sqlite")
+    return RegistryStores(await open_documents(url, ALL_COLLECTIONS, mongo_driver=settings.mongo_driver))
+
+
+def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> Application:  # noqa: ARG001 - as every service's
+    """Makes the registry service. Takes over the stores: closing the application closes them."""
+    store = RegistryStore(stores.documents, [collection.name for collection in GATE_COLLECTIONS])
+    service = RegistryService(store, clock)
+    gates = GateService(store, GateStore(stores.documents), clock)
+    return Application(
+        mounts=[Mount(SERVICE, RegistryServicer(service, gates, ModelIndex(stores.documents)))],
+        jobs=jobs(service, store, clock),
+        close=stores.close,
+    )

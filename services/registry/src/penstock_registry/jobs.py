@@ -1,0 +1,38 @@
+"""What the registry does by itself."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from penstock_kit.application import Job
+from penstock_kit.clock import Clock
+from penstock_registry.service import RegistryService
+from penstock_registry.store import RegistryStore
+
+__all__ = ["EVENTS_KEPT_S", "jobs"]
+
+DELETION_CHECK_INTERVAL_S = 60.0
+PURGE_INTERVAL_S = 3_600.0
+EVENTS_KEPT_S = 30 * 86_400
+
+
+def jobs(service: RegistryService, store: RegistryStore, clock: Clock) -> list[Job]:
+    """Returns the loops of a running service. Any replica may run them, several at once as well."""
+
+    async def purge() -> None:
+        await store.purge_events(clock.now_us() - EVENTS_KEPT_S * 1_000_000)
+
+    return [
+        Job("registry-finish-deletions", _every(DELETION_CHECK_INTERVAL_S, service.finish_deletions)),
+        Job("registry-purge-events", _every(PURGE_INTERVAL_S, purge)),
+    ]
+
+
+def _every(interval_s: float, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        while True:
+            await work()
+            # Replicas that started together do not do the same at the same moment.
+            await asyncio.sleep(interval_s * random.uniform(0.75, 1.25))  # noqa: S311 - spreads work, no secret
+
+    return run

@@ -1,0 +1,29 @@
+"""What the registry service can be told from outside, as `PENSTOCK_REGISTRY_<FIELD>`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from penstock_kit.stores.mongo import MongoDriver
+
+__all__ = ["RegistrySettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """Settings of the registry service.
+
+    The URL of the store may hold a password: it is left out of what this prints as.
+
+    Attributes:
+        data_dir: Where its database lies if no URL says otherwise; made if missing, for this user alone.
+        auth_address: `host:port` of the auth service.
+        service_credential_file: The file with the secret by which services know each other; auth writes it.
+        documents_url: Where its data is: `mongodb://host:port/database`; empty for a file in `data_dir`.
+        mongo_driver: What drives MongoDB: `motor`, or its successor `pymongo`.
+    """
+
+    data_dir: Path
+    auth_address: str
+    service_credential_file: Path
+    documents_url: str = field(default="", repr=False)
+    mongo_driver: MongoDriver = "motor"
