@@ -25,6 +25,7 @@ BENCHMARKS = (
     "charts",
     "export",
     "products",
+    "mlflow",
 )
 """Modules of this package with a function `run() -> list[Figure]`, in the order in which they run."""
 REPORT = Path("test-results/bench.json")

@@ -5,12 +5,16 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
+from support.differential import Pair, Side
 from support.importing import Peer
+from support.mlflow_server import running_mlflow
 from support.platform import Platform, running_platform
 from support.training import connection_of
 
 from penstock.client import Client
+from penstock_kit.ids import random_id
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,3 +51,23 @@ def writer(request: pytest.FixtureRequest, peers: Path, tmp_path_factory: pytest
     script = Path(__file__).parent / "writers" / f"write_{tool}.py"
     with Peer(peers, script, tmp_path_factory.mktemp("writer") / "log") as peer:
         yield peer
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a tracking server of MLflow."""
+    with running_mlflow(peers, tmp_path_factory.mktemp("mlflow")) as server:
+        yield server.address
+
+
+@pytest.fixture
+def pair(platform: Platform, client: Client, mlflow_server: str) -> Iterator[Pair]:
+    """MLflow's server, and a project of ours that nobody else uses."""
+    project = f"same-{random_id()[:12]}"
+    client.create_project(project)
+    uri = f"{platform.http}/projects/{project}"
+    with (
+        httpx2.Client(base_url=uri, auth=("token", platform.token), trust_env=False, timeout=60) as ours,
+        httpx2.Client(base_url=mlflow_server, trust_env=False, timeout=60) as theirs,
+    ):
+        yield Pair(Side(ours), Side(theirs))

@@ -1,16 +1,12 @@
 """Runs of MLflow, from a database, a folder and a server, imported by the command and read back point by point."""
 
-import os
-import socket
 import sqlite3
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.importing import Peer, as_points, imported_points, run_import
+from support.mlflow_server import running_mlflow
 from support.platform import Platform
 
 from penstock.client import Client
@@ -20,9 +16,6 @@ from penstock.client.records import run_record
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROWS = 300
-SERVER_START_S = 150
-LEAN_SERVER = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""Without the eight processes that run jobs."""
 
 
 @pytest.fixture(scope="module")
@@ -31,33 +24,8 @@ def server(peers: Path, writer: Peer, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("server")
     # Making the tables takes longest.
     writer.ask("prepare", uri=f"sqlite:///{folder}/mlflow.db")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(peers), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
-    address = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=LEAN_SERVER, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_until_ready(process, address, folder / "log")
-        yield address, folder / "mlflow.db"
-    finally:
-        # It has workers of its own.
-        os.killpg(process.pid, 15)
-        process.wait(SERVER_START_S)
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    end_s = time.monotonic() + SERVER_START_S
-    while time.monotonic() < end_s:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
+    with running_mlflow(peers, folder) as server:
+        yield server.address, folder / "mlflow.db"
 
 
 @pytest.fixture(params=["database", "folder", "server"])

@@ -229,6 +229,7 @@ def test_people_are_told_how_to_go_on(tmp_path: Path) -> None:
         "import penstock",
         "penstock open",
         "penstock login",
+        'mlflow.set_tracking_uri("http://token:<the token in ',  # no secret where it may end in a file
         local,
         "Stopped.",
     ):
@@ -254,6 +255,8 @@ def test_the_link_is_whole_on_a_narrow_terminal(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
     # As the server makes it: nothing before it on its line, nothing after it, and nothing in between.
     assert re.search(rb"^http://127\.0\.0\.1:\d+/setup#psl_[0-9a-f]{32}_[0-9a-f]{64}\r$", said, re.MULTILINE), said
+    tracking_uri = rb"http://token:pst_[0-9a-f]{32}_[0-9a-f]{64}@127\.0\.0\.1:\d+"
+    assert re.search(rb'^ +mlflow\.set_tracking_uri\("' + tracking_uri + rb'"\)\r$', said, re.MULTILINE), said
 
 
 def test_it_is_light(shared: Platform, pytestconfig: pytest.Config) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode
 
 __all__ = ["COLUMNS_MAX", "COMPARED_RUNS_MAX", "STATES", "RunsView", "compare_query", "compared_runs"]
 
-STATES = ("RUNNING", "FINISHED", "FAILED", "KILLED", "CRASHED")
+STATES = ("RUNNING", "FINISHED", "FAILED", "KILLED", "CRASHED", "SCHEDULED")
 """The states of a run, as the search grammar writes them."""
 COLUMNS_MAX = 200
 """Columns that the table shows at most."""

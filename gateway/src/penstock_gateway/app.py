@@ -10,6 +10,7 @@ import uvicorn
 from grpc_health.v1 import health_pb2_grpc
 
 from penstock_gateway.backends import SERVICES, Backends
+from penstock_gateway.callers import Callers
 from penstock_gateway.dashboard import DashboardProxy
 from penstock_gateway.health import AggregatedHealth
 from penstock_gateway.hosts import HostList
@@ -17,6 +18,7 @@ from penstock_gateway.http import HttpApplication, Identity
 from penstock_gateway.json_twins.handler import JsonTwins
 from penstock_gateway.json_twins.routes import Routes
 from penstock_gateway.listeners import Listeners
+from penstock_gateway.mlflow.api import MlflowApi
 from penstock_gateway.proxy import GrpcProxy
 from penstock_gateway.settings import Settings
 from penstock_gateway.tokens import TokenExchange
@@ -48,7 +50,8 @@ class Gateway:
         self._backends = Backends({name: getattr(settings, f"{name}_address") for name in SERVICES})
         self._proxy = GrpcProxy(self._backends, tracer)
         routes = Routes(SERVICES.items())
-        self._twins = JsonTwins(self._backends, routes, TokenExchange(self._backends["auth"], clock), tracer)
+        callers = Callers(TokenExchange(self._backends["auth"], clock))
+        self._twins = JsonTwins(self._backends, routes, callers, tracer)
         self._dashboard = DashboardProxy(settings.dashboard_url, "https" if listeners.tls else "http")
         identity = Identity(
             settings.public_grpc_address or listeners.grpc_address, metadata.version("penstock-gateway")
@@ -57,6 +60,7 @@ class Gateway:
             backends=self._backends,
             routes=routes,
             twins=self._twins,
+            mlflow=MlflowApi({"tracking": self._backends["tracking"]}, callers, tracer),
             dashboard=self._dashboard,
             hosts=HostList(settings.public_hosts.split(",")),
             identity=identity,

@@ -53,6 +53,7 @@ __all__ = [
     "error_bytes",
     "http_code",
     "internal_error",
+    "reason_of",
     "status_of",
 ]
 
@@ -217,6 +218,17 @@ def internal_error(request_id: str) -> RpcFailed:
     """What a caller is told of an error that nobody foresaw: nothing but where to find it in the log."""
     message = f"Something went wrong inside the server. Its log tells more under request id {request_id}."
     return RpcFailed(_status(grpc.StatusCode.INTERNAL, message, "INTERNAL", {"request_id": request_id}))
+
+
+def reason_of(error: PenstockError) -> str:
+    """The reason of an error for programs, empty if it has none."""
+    if not isinstance(error, RpcFailed):
+        return error.reason
+    for detail in error.status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return info.reason
+    return ""
 
 
 def code_of(status: status_pb2.Status) -> grpc.StatusCode:

@@ -1,7 +1,8 @@
 """The HTTP side as one ASGI application: what each path leads to, and what holds for every request.
 
-`/api/...` the JSON twins · `/openapi.json` · `/healthz` · `/metrics` · `/.well-known/penstock` and `/.well-known/jwks.json` ·
-everything else the dashboard. No answer carries CORS headers: pages of other sites read nothing here.
+`/api/v1/...` the JSON twins · `/api/2.0/...`, `/projects/{project}/api/...` and the like MLflow's API · `/openapi.json` ·
+`/healthz` · `/metrics` · `/.well-known/penstock` and `/.well-known/jwks.json` · `/` leads on · everything else the
+dashboard. No answer carries CORS headers: pages of other sites read nothing here.
 """
 
 import asyncio
@@ -35,7 +36,9 @@ from penstock_gateway.errors import (
 from penstock_gateway.hosts import HostList, host_name
 from penstock_gateway.json_twins.handler import JsonTwins
 from penstock_gateway.json_twins.routes import Routes
+from penstock_gateway.landing import is_landing, serve_landing
 from penstock_gateway.metrics import HTTP_DURATION, HTTP_REQUESTS
+from penstock_gateway.mlflow.api import MlflowApi, owned_path
 from penstock_gateway.openapi import describe
 from penstock_kit.errors import PenstockError
 from penstock_kit.ids import random_id
@@ -82,6 +85,7 @@ class HttpApplication:
         backends: The services.
         routes: The routes of the JSON twins.
         twins: Serves them.
+        mlflow: Serves MLflow's API.
         dashboard: Serves the rest.
         hosts: The accepted `Host` names.
         identity: What `/.well-known/penstock` tells.
@@ -94,6 +98,7 @@ class HttpApplication:
         backends: Backends,
         routes: Routes,
         twins: JsonTwins,
+        mlflow: MlflowApi,
         dashboard: DashboardProxy,
         hosts: HostList,
         identity: Identity,
@@ -102,6 +107,7 @@ class HttpApplication:
         self._backends = backends
         self._routes = routes
         self._twins = twins
+        self._mlflow = mlflow
         self._dashboard = dashboard
         self._hosts = hosts
         self._identity = identity
@@ -127,7 +133,7 @@ class HttpApplication:
         given = request.headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else random_id()
         request.state.request_id = request_id
-        endpoint, route = self._endpoint(scope["path"])
+        endpoint, route = self._endpoint(request)
         request.state.route = route
         answered = _Answered(send, request_id)
         started_s = time.perf_counter()
@@ -160,14 +166,19 @@ class HttpApplication:
                 },
             )
 
-    def _endpoint(self, path: str) -> tuple[Endpoint, str]:
-        """Who answers a path, and under which label it is counted: never the path itself, of which there is no end."""
+    def _endpoint(self, request: Request) -> tuple[Endpoint, str]:
+        """Who answers a request, and under which label it is counted: never its path, of which there is no end."""
+        path = request.scope["path"]
+        if owned_path(path) is not None:
+            return self._mlflow, "mlflow"
         if path == "/api" or path.startswith("/api/"):
             return self._twins, "/api"
         if path in self._own:
             return self._own[path], path
         if path.startswith("/.well-known/"):
             return _not_found, "/.well-known"
+        if is_landing(request):
+            return serve_landing, "/"
         return self._dashboard, "dashboard"
 
     async def _respond(self, request: Request, endpoint: Endpoint) -> Response:

@@ -111,6 +111,24 @@ async def test_every_annotated_rpc_answers_over_http(whole: Installation) -> Non
     ] == "n"
     param = {"param": {"key": "lr", "value": {"doubleValue": 0.2}}}
     assert (await call("POST", f"{at}:changeParam", param))["history"][0]["value"] == {"doubleValue": 0.1}
+    dataset = {
+        "dataset": {"name": "mnist", "digest": "d1", "source": "s3://b/m"},
+        "tags": [{"key": "use", "value": "train"}],
+    }
+    assert await call("POST", f"{at}:logInputs", {"datasets": [dataset]}) == {}
+    made = await call("POST", f"{default}/loggedModels", {"model": {"displayName": "net", "tags": {"a": "1"}}})
+    model = f"/api/v1/{made['model']['name']}"
+    assert await call("POST", f"{at}:logOutputs", {"models": [{"model": made["model"]["name"], "step": "3"}]}) == {}
+    assert (await call("GET", at))["run"]["datasets"] == [dataset]
+    annotated = await call("POST", f"{model}:annotate", {"params": {"lr": "1"}, "removedTags": ["a"]})
+    assert (annotated["model"]["params"], "tags" in annotated["model"]) == ({"lr": "1"}, False)
+    finished = await call("POST", f"{model}:finish", {"state": "LOGGED_MODEL_STATE_READY"})
+    assert (await call("GET", model))["model"]["state"] == finished["model"]["state"] == "LOGGED_MODEL_STATE_READY"
+    search = {"experiments": ["projects/default/experiments/0"], "filter": "params.lr = 1"}
+    assert [m["displayName"] for m in (await call("POST", f"{default}/loggedModels:search", search))["models"]] == [
+        "net"
+    ]
+    assert (await call("DELETE", model))["model"]["lifecycleStage"] == "LIFECYCLE_STAGE_DELETED"
     assert (await call("POST", f"{default}/metrics:listKeys", {"runs": [run["name"]]}))["keys"] == ["loss"]
     latest = await call("GET", f"{at}/metrics:latest?keys=loss&keys=other")
     assert latest["metrics"][0]["step"] == "4"

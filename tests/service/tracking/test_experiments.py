@@ -79,6 +79,69 @@ async def test_delete_takes_the_runs_along_and_restore_brings_back_those(trackin
     assert again.name in [e.name for e in everything.experiments]
 
 
+async def test_a_deleted_name_may_be_refused_and_all_runs_restored(tracking: Tracking) -> None:
+    made = await create(tracking, "digits")
+    binned = await tracking.new_run(experiment=made.name)
+    await tracking.call("DeleteRun", pb.DeleteRunRequest(name=binned.name))
+    await tracking.call("DeleteExperiment", pb.DeleteExperimentRequest(name=made.name))
+    assert (await refused(create(tracking, "digits", refuse_deleted_name=True))).reason == "EXPERIMENT_EXISTS"
+    await create(tracking, "other", refuse_deleted_name=True)
+    await tracking.call("RestoreExperiment", pb.RestoreExperimentRequest(name=made.name, all_runs=True))
+    run = (await tracking.call("GetRun", pb.GetRunRequest(name=binned.name))).run
+    assert run.lifecycle_stage == experiment_pb2.LIFECYCLE_STAGE_ACTIVE
+
+
+async def test_runs_keep_the_artifact_location_of_their_experiment(tracking: Tracking) -> None:
+    request = pb.CreateExperimentRequest(
+        parent=PROJECT,
+        experiment=experiment_pb2.Experiment(
+            display_name="own", artifact_location="s3://bucket/x", tags={"k": "v" * 20_000}
+        ),
+    )
+    made = (await tracking.call("CreateExperiment", request)).experiment
+    assert made.artifact_location == "s3://bucket/x"
+    run = await tracking.new_run(experiment=made.name, user="ada")
+    assert (run.artifact_location, run.user) == ("s3://bucket/x", "ada")
+    assert (await tracking.new_run()).artifact_location == ""
+    found = await tracking.call("SearchRuns", pb.SearchRunsRequest(parent=PROJECT, filter="user = 'ada'"))
+    assert [one.name for one in found.runs] == [run.name]
+    request.experiment.tags["k"] += "v"
+    assert (await refused(tracking.call("CreateExperiment", request))).code is grpc.StatusCode.INVALID_ARGUMENT
+    request.experiment.tags.clear()
+    request.experiment.artifact_location = "s3://" + "b" * 2_044
+    assert (await refused(tracking.call("CreateExperiment", request))).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_lists_filter_and_order(tracking: Tracking) -> None:
+    for name, team in (("b", "vision"), ("a", "speech"), ("10", "vision"), ("9", "")):
+        request = pb.CreateExperimentRequest(
+            parent=PROJECT, experiment=experiment_pb2.Experiment(display_name=name, tags={"team": team} if team else {})
+        )
+        await tracking.call("CreateExperiment", request)
+    gone = await create(tracking, "gone")
+    await tracking.call("DeleteExperiment", pb.DeleteExperimentRequest(name=gone.name))
+
+    async def names(**fields: object) -> list[str]:
+        found: list[str] = []
+        request = pb.ListExperimentsRequest(parent=PROJECT, page_size=2, **fields)
+        while True:
+            page = await tracking.call("ListExperiments", request)
+            found += [e.display_name for e in page.experiments]
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    assert await names(filter="tags.team = 'vision'") == ["10", "b"]
+    assert await names(order_by="name") == ["9", "10", "Default", "a", "b"]
+    assert await names(order_by="name as text desc") == ["b", "a", "Default", "9", "10"]
+    assert await names(order_by="experiment desc", filter="name like '%' and experiment != 0") == ["9", "10", "a", "b"]
+    assert await names(filter="lifecycle_stage = 'DELETED'", show_deleted=True) == ["gone"]
+    assert await names(filter="create_time > '2020-01-01' and tags.team is null", display_name="9") == ["9"]
+    for fields, reason in (({"filter": "lost = 1"}, "FILTER_INVALID"), ({"order_by": "lost"}, "ORDER_INVALID")):
+        error = await refused(tracking.call("ListExperiments", pb.ListExperimentsRequest(parent=PROJECT, **fields)))
+        assert error.reason == reason
+
+
 async def test_the_default_experiment_stays(tracking: Tracking) -> None:
     error = await refused(
         tracking.call("DeleteExperiment", pb.DeleteExperimentRequest(name=f"{PROJECT}/experiments/0"))

@@ -189,3 +189,40 @@ async def test_values_keep_their_types(tracking: Tracking) -> None:
     run = await tracking.new_run(params=[run_pb2.Param(key=key, value=value) for key, value in values.items()])
     got = await get(tracking, run.name)
     assert {param.key: param.value for param in got.params} == values
+
+
+async def test_a_batch_changes_the_run_in_the_same_write(tracking: Tracking) -> None:
+    run = await tracking.new_run(display_name="first")
+    request = pb.LogBatchRequest(
+        run=run.name,
+        change=pb.RunChange(display_name="second", state=run_pb2.RUN_STATE_FINISHED),
+        params=[run_pb2.Param(key="lr", value=run_pb2.Value(double_value=0.1))],
+    )
+    for _ in range(2):
+        await tracking.call("LogBatch", request)
+    changed = await get(tracking, run.name)
+    assert (changed.display_name, changed.state) == ("second", run_pb2.RUN_STATE_FINISHED)
+    assert not changed.HasField("end_time")
+    request.change.end_time.FromSeconds(1_700_000_000)
+    request.change.state = run_pb2.RUN_STATE_SCHEDULED
+    await tracking.call("LogBatch", request)
+    changed = await get(tracking, run.name)
+    assert (changed.state, changed.end_time.seconds) == (run_pb2.RUN_STATE_SCHEDULED, 1_700_000_000)
+    request.change.display_name = "third"
+    request.params[0].value.double_value = 0.2
+    assert (await refused(tracking.call("LogBatch", request))).reason == "PARAM_CONFLICT"
+    assert await get(tracking, run.name) == changed
+    waiting = pb.FinishRunRequest(name=run.name, state=run_pb2.RUN_STATE_SCHEDULED)
+    assert (await refused(tracking.call("FinishRun", waiting))).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_time_of_zero_may_be_meant(tracking: Tracking) -> None:
+    run = await tracking.new_run()
+    point = pb.MetricPoint(key="m", value=1.0)
+    for keep in (True, False):
+        await tracking.call("LogBatch", pb.LogBatchRequest(run=run.name, metrics=[point], keep_zero_times=keep))
+    times: list[int] = []
+    async for piece in tracking.stream("ReadMetricPoints", pb.ReadMetricPointsRequest(run=run.name)):
+        times += piece.series.points.times_unix_us
+    assert times[0] == 0
+    assert times[1] > 0

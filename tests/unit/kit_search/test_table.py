@@ -147,6 +147,17 @@ def test_order_of_mixed_values() -> None:
     assert ids(table, "", "params.x desc") == ["j", "a", "i", "e", "h", "f", "b", "g", "c", "d"]
 
 
+def test_order_of_texts_as_such() -> None:
+    table = table_of("params", a="b", b=2, c="nan", d=None, e="true", f="10", g="9", h=True, i="")
+    assert ids(table, "", "params.x as text") == ["b", "h", "i", "f", "g", "a", "c", "e", "d"]
+    assert ids(table, "", "params.x AS  TEXT desc") == ["e", "c", "a", "g", "f", "i", "h", "b", "d"]
+    order = parse_order("params.x as text", SCHEMA)
+    after = find(table, None, order, limit=4).next
+    assert after is not None
+    assert after.keys[0][1] == "10"
+    assert list(find(table, None, order, limit=9, after=after).ids) == ["g", "a", "c", "e", "d"]
+
+
 def test_ties_go_by_the_next_term_and_then_by_id() -> None:
     table = table_of("params", z=1, y=1, x=2, w=2)
     table.put("y", "metrics", {"m": metric(1.0, 1.0, 1.0)})

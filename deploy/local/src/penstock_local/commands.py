@@ -11,7 +11,7 @@ import typer
 
 from penstock.cli.output import JsonOption, console, print_json
 from penstock.config import data_dir as default_data_dir
-from penstock.config import remove_local, resolve, write_local
+from penstock.config import home, remove_local, resolve, write_local
 from penstock.errors import InvalidInput
 from penstock_local.demo import demo
 from penstock_local.stores import StoreKind, StoreUrls, store_servers
@@ -142,7 +142,7 @@ async def _serve(
         if as_json:
             print_json({"http": platform.http_url, "grpc": platform.grpc_address, "setup_link": link})
         else:
-            _greet(platform.http_url, platform.grpc_address, link, data.path)
+            _greet(platform.http_url, platform.grpc_address, link, data.path, token)
         if not has_dashboard:
             typer.echo(f"The dashboard did not start; it is tried again. See {data.logs / 'dashboard.log'}", err=True)
         training = asyncio.create_task(_train(platform.http_url, token)) if with_demo else None
@@ -186,7 +186,7 @@ async def _train(http: str, token: str) -> None:
         typer.echo(f"Best run: {best.plan.name} ({best.run})", err=True)
 
 
-def _greet(http: str, grpc: str, link: str, data: Path) -> None:
+def _greet(http: str, grpc: str, link: str, data: Path, token: str) -> None:
     from rich.panel import Panel
     from rich.text import Text
 
@@ -209,6 +209,11 @@ def _greet(http: str, grpc: str, link: str, data: Path) -> None:
             '            run.log({"loss": 1 / (step + 1)}, step=step)\n'
         )
     )
+    # A secret is for a person's eyes: what is redirected to a file names the file that holds it.
+    shown = token if out.is_terminal else f"<the token in {home() / 'local.json'}>"
+    scheme, _, address = http.partition("://")
+    out.print("Scripts that log to MLflow need one line, or MLFLOW_TRACKING_URI:\n")
+    out.print(Text(f'    mlflow.set_tracking_uri("{scheme}://token:{shown}@{address}")\n'), soft_wrap=True)
     out.print(Text(f"Elsewhere: `penstock login {http}` first. Ctrl-C stops the server.", style="dim"))
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from penstock_gateway.backends import Backends
 from penstock_gateway.bodies import read_body
+from penstock_gateway.callers import Callers, bearer_token
 from penstock_gateway.errors import (
     ContentTypeUnsupported,
     QueryInvalid,
@@ -25,9 +26,7 @@ from penstock_gateway.json_twins.requests import build_request
 from penstock_gateway.json_twins.responses import message_json
 from penstock_gateway.json_twins.routes import Route, Routes
 from penstock_gateway.json_twins.templates import RequestPath
-from penstock_gateway.tokens import PERSONAL_TOKEN_PREFIX, TokenExchange
 from penstock_gateway.tracing import Metadata, carried
-from penstock_kit.errors import Unauthenticated
 from penstock_kit.traces import Tracer
 
 __all__ = ["QUERY_PARAMETERS_MAX", "UNARY_TIMEOUT_S", "JsonTwins"]
@@ -42,8 +41,6 @@ OFFLOAD_BYTES = 65_536
 Call = Any
 EOF: Any = grpc.aio.EOF  # pyrefly: ignore[missing-attribute] - the stubs lack it
 
-_TRACE_HEADERS = ("traceparent", "tracestate")
-
 
 class JsonTwins:
     """The handler of every path under `/api/`.
@@ -51,15 +48,15 @@ class JsonTwins:
     Args:
         backends: Where to call.
         routes: What there is.
-        tokens: Exchanges the personal access tokens of callers.
+        callers: Makes the metadata of calls.
         tracer: Where spans go; None means that there are none.
     """
 
-    def __init__(self, backends: Backends, routes: Routes, tokens: TokenExchange, tracer: Tracer | None = None) -> None:
+    def __init__(self, backends: Backends, routes: Routes, callers: Callers, tracer: Tracer | None = None) -> None:
         self._tracer = tracer
         self._backends = backends
         self._routes = routes
-        self._tokens = tokens
+        self._callers = callers
         self._streams: set[Call] = set()
         self._stopping = False
 
@@ -75,8 +72,8 @@ class JsonTwins:
             message = await asyncio.to_thread(build_request, route, path, query, body)
         else:
             message = build_request(route, path, query, body)
-        secret = _bearer(request)
-        metadata = await self._metadata(request, secret)
+        secret = bearer_token(request)
+        metadata = await self._callers.metadata(request, secret)
         try:
             with carried(self._tracer, route.grpc_path.removeprefix("/"), metadata) as (outgoing, end):
                 try:
@@ -90,8 +87,8 @@ class JsonTwins:
                 end(grpc.StatusCode.OK)
                 return response
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAUTHENTICATED and secret.startswith(PERSONAL_TOKEN_PREFIX):
-                self._tokens.forget(secret)
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                self._callers.refused(secret)
             raise RpcFailed(backend_status(error, route.backend)) from error
 
     def end_streams(self) -> None:
@@ -99,15 +96,6 @@ class JsonTwins:
         self._stopping = True
         for call in list(self._streams):
             call.cancel()
-
-    async def _metadata(self, request: Request, secret: str) -> list[tuple[str, str]]:
-        metadata = [("x-request-id", request.state.request_id)]
-        metadata += [(name, value) for name in _TRACE_HEADERS if (value := request.headers.get(name))]
-        if secret.startswith(PERSONAL_TOKEN_PREFIX):
-            secret = await self._tokens.access_token(secret)
-        if secret:
-            metadata.append(("authorization", f"Bearer {secret}"))
-        return metadata
 
     async def _unary(self, route: Route, message: Message, metadata: Metadata) -> Response:
         call = self._backends[route.backend].channel.unary_unary(route.grpc_path)
@@ -172,14 +160,3 @@ def _check_content_type(request: Request) -> None:
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if media_type.strip().lower() != "application/json" or charset not in {"", "utf-8"}:
         raise ContentTypeUnsupported(f"A body here is application/json in UTF-8, not {declared}.")
-
-
-def _bearer(request: Request) -> str:
-    """The token of the request, empty if it has none. Raises `Unauthenticated` for other kinds of authorization."""
-    header = request.headers.get("authorization", "")
-    scheme, _, token = header.partition(" ")
-    if header and (scheme.lower() != "bearer" or not token.strip()):
-        raise Unauthenticated("The Authorization header is not `Bearer <token>`.")
-    if not token.isascii():
-        raise Unauthenticated("The token holds characters that no token has.")
-    return token.strip()

@@ -11,6 +11,7 @@ from penstock_kit.errors import InvalidInput
 
 __all__ = [
     "ExperimentName",
+    "LoggedModelName",
     "ModelAliasName",
     "ModelName",
     "ModelVersionName",
@@ -22,6 +23,7 @@ __all__ = [
 _PROJECT = r"projects/(?P<project>[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)"
 _PROJECT_RE = re.compile(_PROJECT + r"\Z")
 _EXPERIMENT_RE = re.compile(_PROJECT + r"/experiments/(?P<id>0|[1-9][0-9]{0,17})\Z")
+_LOGGED_MODEL_RE = re.compile(_PROJECT + r"/loggedModels/(?P<id>m-[0-9a-f]{32})\Z")
 _RUN_RE = re.compile(_PROJECT + r"/runs/(?P<id>[0-9a-f]{32})\Z")
 _MODEL = _PROJECT + r"/models/(?P<model>[^/:\x00-\x1f\x7f]{1,256})"
 _MODEL_RE = re.compile(_MODEL + r"\Z")
@@ -103,6 +105,33 @@ class RunName:
 
     def __str__(self) -> str:
         return f"projects/{self.project}/runs/{self.run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelName:
+    """`projects/{project}/loggedModels/{model}`, the model being `m-` and 32 hex digits."""
+
+    project: str
+    model_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads a name. Raises `NameInvalid`."""
+        match = _LOGGED_MODEL_RE.match(text)
+        if match is None:
+            raise NameInvalid(
+                f"{text!r} is not the name of a logged model: it should look like "
+                "projects/my-project/loggedModels/m-<32 hex digits>."
+            )
+        return cls(match["project"], match["id"])
+
+    @property
+    def parent(self) -> ProjectName:
+        """The project."""
+        return ProjectName(self.project)
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/loggedModels/{self.model_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from penstock_tracking.ingest.codec import StreamRequest
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.jobs import crash_check, fence_check, keep_columns
+from penstock_tracking.logged_models.service import LoggedModelService
+from penstock_tracking.logged_models.store import LoggedModelStore
 from penstock_tracking.search import RunIndex
 from penstock_tracking.segments.compactor import Compactor
 from penstock_tracking.segments.log import SegmentedLog
@@ -87,9 +89,10 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
     streams = WriterStreams(store, WriterClaims(documents, clock), log, committer, clock)
     latest = LatestReader(log, store)
     calls = CallWriters(metric_log, committer)
-    service = TrackingService(store, log, hot, streams, calls, latest, SeriesReader(log), clock)
+    models = LoggedModelService(LoggedModelStore(documents), store, clock)
+    service = TrackingService(store, log, hot, streams, calls, latest, SeriesReader(log), models, clock)
     index = RunIndex(documents, metric_log, latest, stores.blobs, clock)
-    servicer = TrackingServicer(service, streams, index, clock)
+    servicer = TrackingServicer(service, streams, index, models, clock)
 
     jobs = [
         Job("group-commit", committer.run),

@@ -7,20 +7,38 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
+from penstock.api.tracking.v1 import dataset_pb2, experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
+from penstock_kit.names import LoggedModelName, RunName
 from penstock_kit.search import Group
-from penstock_tracking.domain import Experiment, JsonText, MetricDefinition, ParamChange, Run, RunUpdates, Value
+from penstock_tracking.domain import (
+    Dataset,
+    DatasetUse,
+    Experiment,
+    JsonText,
+    MetricDefinition,
+    ParamChange,
+    Run,
+    RunChange,
+    RunState,
+    RunUpdates,
+    Value,
+)
 from penstock_tracking.errors import FieldInvalid
+from penstock_tracking.logged_models.domain import ModelMetric
 from penstock_tracking.series.downsample import Buckets
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.series.points import Points
 
 __all__ = [
     "RUN_FIELDS",
+    "change_from_log_batch",
+    "dataset_input_from_proto",
+    "dataset_input_to_proto",
     "definition_from_proto",
     "experiment_to_proto",
     "group_to_proto",
     "latest_to_proto",
+    "model_metrics_from_log_batch",
     "param_change_to_proto",
     "run_to_proto",
     "series_to_proto",
@@ -109,6 +127,73 @@ def updates_from_log_batch(request: tracking_service_pb2.LogBatchRequest) -> Run
     )
 
 
+def dataset_input_from_proto(message: dataset_pb2.DatasetInput) -> tuple[Dataset, tuple[tuple[str, str], ...]]:
+    """A dataset, and the tags of its use."""
+    dataset = message.dataset
+    return (
+        Dataset(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type=dataset.source_type,
+            source=dataset.source,
+            schema=dataset.schema,
+            profile=dataset.profile,
+        ),
+        tuple((tag.key, tag.value) for tag in message.tags),
+    )
+
+
+def dataset_input_to_proto(use: DatasetUse, dataset: Dataset) -> dataset_pb2.DatasetInput:
+    """That a run used a dataset."""
+    return dataset_pb2.DatasetInput(
+        dataset=dataset_pb2.Dataset(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type=dataset.source_type,
+            source=dataset.source,
+            schema=dataset.schema,
+            profile=dataset.profile,
+        ),
+        tags=[dataset_pb2.DatasetTag(key=key, value=value) for key, value in use.tags],
+    )
+
+
+def model_metrics_from_log_batch(
+    request: tracking_service_pb2.LogBatchRequest, now_us: int
+) -> dict[str, list[ModelMetric]]:
+    """Which points of a LogBatch are of logged models too, by the ids of these. Raises `FieldInvalid`."""
+    found: dict[str, list[ModelMetric]] = {}
+    run = RunName.parse(request.run)
+    missing_us = 0 if request.keep_zero_times else now_us
+    for point in request.metrics:
+        if point.logged_model:
+            name = LoggedModelName.parse(point.logged_model)
+            if name.project != run.project:
+                raise FieldInvalid(f"{name} is not of the project {run.project}.", field="logged_model")
+            found.setdefault(name.model_id, []).append(
+                ModelMetric(
+                    point.key,
+                    point.value,
+                    point.step,
+                    point.time_unix_us or missing_us,
+                    run.run_id,
+                    point.dataset_name,
+                    point.dataset_digest,
+                )
+            )
+    return found
+
+
+def change_from_log_batch(request: tracking_service_pb2.LogBatchRequest) -> RunChange:
+    """What a LogBatch makes of the run itself. Raises `FieldInvalid`."""
+    change = request.change
+    return RunChange(
+        display_name=change.display_name,
+        state=RunState(change.state) if change.state else None,
+        end_us=time_to_us(change.end_time) if change.HasField("end_time") else None,
+    )
+
+
 def updates_from_run(run: run_pb2.Run) -> RunUpdates:
     """The params, tags, summary and metric definitions of a run that is to be created."""
     return RunUpdates(
@@ -127,6 +212,7 @@ def experiment_to_proto(experiment: Experiment, etag: str) -> experiment_pb2.Exp
         description=experiment.description,
         lifecycle_stage=f"LIFECYCLE_STAGE_{experiment.lifecycle_stage.name}",
         tags=dict(experiment.tags),
+        artifact_location=experiment.artifact_location,
         create_time=time_from_us(experiment.create_us),
         update_time=time_from_us(experiment.update_us),
         etag=etag,
@@ -146,7 +232,7 @@ def latest_to_proto(key: str, latest: LatestValue) -> run_pb2.LatestMetric:
     )
 
 
-# By field of a run, how it is made; `latest_metrics` is not of the run's record.
+# By field of a run, how it is made; `latest_metrics` and `datasets` are not of the run's record.
 _RUN_PARTS: Final[Mapping[str, Callable[[Run, str], Any]]] = {
     "name": lambda run, _: f"projects/{run.project}/runs/{run.run_id}",
     "display_name": lambda run, _: run.display_name,
@@ -164,6 +250,8 @@ _RUN_PARTS: Final[Mapping[str, Callable[[Run, str], Any]]] = {
     "forked_from": lambda run, _: run.forked_from,
     "fork_step": lambda run, _: run.fork_step,
     "failure": lambda run, _: run.failure,
+    "user": lambda run, _: run.user,
+    "artifact_location": lambda run, _: run.artifact_location,
     "etag": lambda _, etag: etag,
     "ranks": lambda run, _: run.ranks,
     "params": lambda run, _: [
@@ -172,6 +260,11 @@ _RUN_PARTS: Final[Mapping[str, Callable[[Run, str], Any]]] = {
     "tags": lambda run, _: [run_pb2.Tag(key=key, value=text) for key, text in sorted(run.tags.items())],
     "summary": lambda run, _: [
         run_pb2.SummaryEntry(key=key, value=value_to_proto(value)) for key, value in sorted(run.summary.items())
+    ],
+    "input_models": lambda run, _: [f"projects/{run.project}/loggedModels/{model_id}" for model_id in run.input_models],
+    "output_models": lambda run, _: [
+        run_pb2.ModelOutput(model=f"projects/{run.project}/loggedModels/{output.model_id}", step=output.step)
+        for output in run.output_models
     ],
     "metric_definitions": lambda run, _: [
         run_pb2.MetricDefinition(
@@ -186,7 +279,7 @@ _RUN_PARTS: Final[Mapping[str, Callable[[Run, str], Any]]] = {
 
 
 def run_to_proto(run: Run, etag: str, fields: Collection[str] = RUN_FIELDS) -> run_pb2.Run:
-    """A run with some fields, without the latest values."""
+    """A run with some fields, without latest values and datasets."""
     return run_pb2.Run(**{field: make(run, etag) for field, make in _RUN_PARTS.items() if field in fields})
 
 

@@ -10,21 +10,27 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 __all__ = [
+    "DATASETS_PER_RUN_MAX",
     "FAILURE_CHARS_MAX",
     "HEARTBEAT_LEASE_S",
     "KEY_CHARS_MAX",
     "METRIC_DEFINITIONS_PER_RUN_MAX",
+    "MODELS_PER_RUN_MAX",
     "PARAMS_PER_RUN_MAX",
     "SUMMARY_ENTRIES_PER_RUN_MAX",
     "TAGS_PER_RUN_MAX",
     "TAG_VALUE_CHARS_MAX",
     "TEXT_CHARS_MAX",
+    "Dataset",
+    "DatasetUse",
     "Experiment",
     "JsonText",
     "LifecycleStage",
     "MetricDefinition",
+    "ModelOutput",
     "ParamChange",
     "Run",
+    "RunChange",
     "RunEdit",
     "RunState",
     "RunUpdates",
@@ -41,6 +47,8 @@ TEXT_CHARS_MAX = 8_000  # of a string value
 TAG_VALUE_CHARS_MAX = 8_000
 JSON_CHARS_MAX = 32_000
 FAILURE_CHARS_MAX = 8_000
+DATASETS_PER_RUN_MAX = 1_000
+MODELS_PER_RUN_MAX = 1_000  # that it used, and as many that it made
 PARAMS_PER_RUN_MAX = 5_000
 TAGS_PER_RUN_MAX = 1_000
 SUMMARY_ENTRIES_PER_RUN_MAX = 1_000
@@ -58,6 +66,7 @@ class RunState(IntEnum):
     FAILED = 3
     KILLED = 4
     CRASHED = 5
+    SCHEDULED = 6
 
 
 class LifecycleStage(IntEnum):
@@ -99,7 +108,10 @@ class ParamChange:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """A group of runs. `deleted_us` is when it went to the bin: the runs that went with it carry the same time."""
+    """A group of runs. `deleted_us` is when it went to the bin: the runs that went with it carry the same time.
+
+    `artifact_location` is where clients keep artifacts by themselves, empty if the platform keeps them. Never opened here.
+    """
 
     project: str
     experiment_id: str
@@ -108,6 +120,7 @@ class Experiment:
     update_us: int
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    artifact_location: str = ""
     lifecycle_stage: LifecycleStage = LifecycleStage.ACTIVE
     deleted_us: int | None = None
 
@@ -130,6 +143,36 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
+class Dataset:
+    """Data that runs used. An experiment has one of a name and digest. `source` is never opened here."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetUse:
+    """That a run used a dataset of its experiment, `dataset_id` being where it is kept."""
+
+    dataset_id: str
+    name: str
+    digest: str
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutput:
+    """That a run made a logged model at a step."""
+
+    model_id: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One execution that logs.
 
@@ -138,6 +181,8 @@ class Run:
             reach the points of another project.
         leased: Whether it counts as crashed when heartbeats stop.
         deleted_us: When it went to the bin, or None.
+        user: Who ran it, as the client told: a login name, not a principal.
+        artifact_location: That of its experiment when it was created.
     """
 
     project: str
@@ -160,12 +205,17 @@ class Run:
     forked_from: str = ""
     fork_step: int = 0
     failure: str = ""
+    user: str = ""
+    artifact_location: str = ""
     ranks: tuple[int, ...] = ()
     params: Mapping[str, Value] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, Value] = field(default_factory=dict)
     metric_definitions: Mapping[str, MetricDefinition] = field(default_factory=dict)
     param_history: tuple[ParamChange, ...] = ()
+    datasets: tuple[DatasetUse, ...] = ()
+    input_models: tuple[str, ...] = ()
+    output_models: tuple[ModelOutput, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -175,7 +225,7 @@ class Run:
     @property
     def over(self) -> bool:
         """Whether it ended."""
-        return self.state is not RunState.RUNNING
+        return self.state not in (RunState.RUNNING, RunState.SCHEDULED)
 
     def finished(self, state: RunState, end_us: int, failure: str, now_us: int) -> "Run":
         """The run ended as `state`. Ending it anew replaces the former end; an equal end changes nothing."""
@@ -242,6 +292,25 @@ class Run:
             update_us=now_us,
         )
 
+    def used(self, datasets: Iterable[DatasetUse], models: Iterable[str], now_us: int) -> "Run":
+        """The run with more datasets and logged models that it used. Those that it has are left as they are."""
+        uses = {use.dataset_id: use for use in self.datasets}
+        for use in datasets:
+            uses.setdefault(use.dataset_id, use)
+        used_models = tuple(dict.fromkeys((*self.input_models, *models)))
+        if len(uses) == len(self.datasets) and len(used_models) == len(self.input_models):
+            return self
+        return replace(self, datasets=tuple(uses.values()), input_models=used_models, update_us=now_us)
+
+    def made(self, models: Iterable[ModelOutput], now_us: int) -> "Run":
+        """The run with more logged models that it made, each once."""
+        made = {output.model_id: output for output in self.output_models}
+        for output in models:
+            made.setdefault(output.model_id, output)
+        if len(made) == len(self.output_models):
+            return self
+        return replace(self, output_models=tuple(made.values()), update_us=now_us)
+
     def param_changed(self, key: str, value: Value, principal: str, now_us: int) -> "Run":
         """The run with another value of a param it has, the former one in its history."""
         change = ParamChange(key, self.params[key], now_us, principal)
@@ -272,6 +341,27 @@ class RunEdit:
             group=run.group if self.group is None else self.group,
             update_us=now_us,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RunChange:
+    """What a batch makes of the run itself. An empty name and None leave what is there."""
+
+    display_name: str = ""
+    state: RunState | None = None
+    end_us: int | None = None
+
+    def applied(self, run: Run, now_us: int) -> Run:
+        """The run with the changes, the same object if there are none."""
+        changed = replace(
+            run,
+            display_name=self.display_name or run.display_name,
+            state=run.state if self.state is None else self.state,
+            end_us=run.end_us if self.end_us is None else self.end_us,
+        )
+        if changed.state is not run.state:
+            changed = replace(changed, failure="", leased=run.leased and not changed.over)
+        return run if changed == run else replace(changed, update_us=now_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ __all__ = [
     "ExperimentExists",
     "ExperimentNotFound",
     "FieldInvalid",
+    "LoggedModelNotFound",
     "ParamConflict",
     "ParamNotFound",
     "PatternInvalid",
@@ -60,6 +61,12 @@ class DefaultExperiment(PreconditionFailed):
     """The experiment `0` of a project cannot be deleted."""
 
     reason = "DEFAULT_EXPERIMENT"
+
+
+class LoggedModelNotFound(NotFound):
+    """There is no such logged model."""
+
+    reason = "LOGGED_MODEL_NOT_FOUND"
 
 
 class RunNotFound(NotFound):

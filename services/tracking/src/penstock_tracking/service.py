@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,9 +17,15 @@ from penstock_kit.names import ExperimentName, ProjectName, RunName
 from penstock_kit.stores.hot import HotStore
 from penstock_kit.threads import in_thread
 from penstock_tracking.domain import (
+    DATASETS_PER_RUN_MAX,
+    MODELS_PER_RUN_MAX,
+    Dataset,
+    DatasetUse,
     Experiment,
     LifecycleStage,
+    ModelOutput,
     Run,
+    RunChange,
     RunEdit,
     RunState,
     RunUpdates,
@@ -50,7 +56,10 @@ from penstock_tracking.ingest.calls import CALL_ID_BYTES, CallWriters
 from penstock_tracking.ingest.codec import checked_content
 from penstock_tracking.ingest.committer import ring_run
 from penstock_tracking.ingest.streams import WriterStreams
+from penstock_tracking.logged_models.domain import ModelMetric
+from penstock_tracking.logged_models.service import LoggedModelService
 from penstock_tracking.naming import run_display_name
+from penstock_tracking.search.experiments import ExperimentPage, ExperimentQuery
 from penstock_tracking.segments.files import SegmentGone
 from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.downsample import Buckets
@@ -78,7 +87,10 @@ HEAVY_READS_AT_ONCE: Final = 4  # of runs: they need memory, and threads that ot
 RUNS_READ_AHEAD: Final = 8  # of one request: they wait for stores side by side
 SERIES_DECODED_AT_ONCE: Final = 32
 READ_ATTEMPTS_MAX: Final = 3
+EXPERIMENTS_READ_AT_ONCE: Final = 1_000
 PATTERN_MEMORY_BYTES: Final = 1_000_000
+NO_CHANGE: Final = RunChange()
+NO_METRICS: Final[Mapping[str, Sequence[ModelMetric]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,7 @@ class NewRun:
     group: str
     forked_from: str
     fork_step: int
+    user: str
     updates: RunUpdates
     request_id: str
 
@@ -124,6 +137,7 @@ class TrackingService:
         calls: CallWriters,
         latest: LatestReader,
         reader: SeriesReader,
+        models: LoggedModelService,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -133,6 +147,7 @@ class TrackingService:
         self._calls = calls
         self._latest = latest
         self._reader = reader
+        self._models = models
         self._clock = clock
         self._heavy_reads = asyncio.Semaphore(HEAVY_READS_AT_ONCE)
 
@@ -145,12 +160,21 @@ class TrackingService:
         description: str,
         tags: Mapping[str, str],
         *,
+        artifact_location: str = "",
         request_id: str,
+        refuse_deleted_name: bool = False,
         by: str,
     ) -> Stored[Experiment]:
         """Creates an experiment. Raises `ExperimentExists`, `FieldInvalid`."""
         _require_display_name(display_name)
         now_us = self._clock.now_us()
+        if refuse_deleted_name:
+            for stored in await self._store.experiments_named(parent.project, display_name):
+                if not stored.value.active:
+                    raise ExperimentExists(
+                        f"The project {parent.project} has an experiment named {display_name!r} in the bin.",
+                        display_name=display_name,
+                    )
         return await self._store.add_experiment(
             lambda experiment_id: Experiment(
                 parent.project,
@@ -160,6 +184,7 @@ class TrackingService:
                 update_us=now_us,
                 description=description,
                 tags=dict(tags),
+                artifact_location=artifact_location,
             ),
             parent.project,
             derived_id(by, request_id, "experiment") if request_id else "",
@@ -172,21 +197,27 @@ class TrackingService:
     async def list_experiments(
         self, parent: ProjectName, *, limit: int, cursor: bytes | None, show_deleted: bool, display_name: str
     ) -> tuple[list[Stored[Experiment]], bytes | None]:
-        """Returns a page of experiments, newest first, and where to go on."""
-        if display_name and not show_deleted:
-            found = await self._store.active_experiment_named(parent.project, display_name)
-            return ([found] if found else []), None
+        """Returns a page of experiments, newest first, and where to go on. Those of one display name come on one page."""
+        if display_name:
+            named = await self._store.experiments_named(parent.project, display_name)
+            newest = sorted(named, key=lambda stored: -stored.value.create_us)
+            return [stored for stored in newest if show_deleted or stored.value.active], None
         kept: list[Stored[Experiment]] = []
         while True:
             page, cursor = await self._store.experiments(parent.project, limit=limit - len(kept), cursor=cursor)
-            kept.extend(
-                stored
-                for stored in page
-                if (show_deleted or stored.value.active)
-                and (not display_name or stored.value.display_name == display_name)
-            )
+            kept.extend(stored for stored in page if show_deleted or stored.value.active)
             if cursor is None or len(kept) >= limit:
                 return kept, cursor
+
+    async def search_experiments(self, query: ExperimentQuery) -> ExperimentPage:
+        """Returns a page of the experiments that match. Raises `FilterInvalid`, `OrderInvalid`, `PageTokenInvalid`."""
+        found: list[Stored[Experiment]] = []
+        cursor: bytes | None = None
+        while True:
+            page, cursor = await self._store.experiments(query.project, limit=EXPERIMENTS_READ_AT_ONCE, cursor=cursor)
+            found.extend(page)
+            if cursor is None:
+                return await in_thread(query.answer, found)
 
     async def update_experiment(
         self, name: ExperimentName, etag: str, change: Callable[[Experiment], Experiment]
@@ -219,8 +250,8 @@ class TrackingService:
                 self._streams.close_run(changed.value)
         return stored
 
-    async def restore_experiment(self, name: ExperimentName) -> Stored[Experiment]:
-        """Takes an experiment, and the runs that went with it, out of the bin. Raises `ExperimentExists`."""
+    async def restore_experiment(self, name: ExperimentName, *, all_runs: bool = False) -> Stored[Experiment]:
+        """Takes an experiment, and the runs that went with it or all of them, out of the bin. Raises `ExperimentExists`."""
         stored = await self._store.experiment(name.project, name.experiment_id)
         deleted_us = stored.value.deleted_us
         if stored.value.active:
@@ -229,7 +260,7 @@ class TrackingService:
         now_us = self._clock.now_us()
         # The runs first: a crash in between leaves the experiment in the bin, and a repeat finds the rest.
         for run in await self._store.runs_of_experiment(name.project, name.experiment_id):
-            if not run.active and run.deleted_us == deleted_us:
+            if not run.active and (all_runs or run.deleted_us == deleted_us):
                 await self._store.change_run(run.project, run.run_id, lambda run: run.restored(now_us))
         return await self._store.change_experiment(
             name.project, name.experiment_id, lambda experiment: experiment.restored(now_us)
@@ -267,6 +298,8 @@ class TrackingService:
             group=new.group,
             forked_from=new.forked_from,
             fork_step=new.fork_step,
+            user=new.user,
+            artifact_location=experiment.artifact_location,
         )
         applied = apply_updates(blank, new.updates, now_us)
         _raise_conflicts(applied.conflicts)
@@ -356,6 +389,51 @@ class TrackingService:
         _require_active_experiment(experiment.value)
         return await self._store.change_run(name.project, name.run_id, lambda run: run.restored(self._clock.now_us()))
 
+    async def log_inputs(
+        self, name: RunName, datasets: Sequence[tuple[Dataset, tuple[tuple[str, str], ...]]], models: Sequence[str]
+    ) -> None:
+        """Adds datasets, each with the tags of its use, and logged models to what a run used. Safe to repeat.
+
+        Raises `RunNotFound`, `RunDeleted`, `TooManyEntries`, `RunTooLarge`.
+        """
+        run = (await self._store.run(name.project, name.run_id)).value
+        _require_active(run)
+        kept: dict[str, Dataset] = {}
+        uses: list[DatasetUse] = []
+        for dataset, tags in datasets:
+            dataset_id = derived_id(run.experiment_id, f"{len(dataset.name)}:{dataset.name}{dataset.digest}", "dataset")
+            kept.setdefault(dataset_id, dataset)
+            uses.append(DatasetUse(dataset_id, dataset.name, dataset.digest, tags))
+        # Before the run names them: a crash in between leaves datasets that no run names, and a repeat finds them.
+        await self._store.keep_datasets(name.project, kept)
+
+        def change(run: Run) -> Run:
+            _require_active(run)
+            changed = run.used(uses, models, self._clock.now_us())
+            _require_room("datasets", len(changed.datasets), DATASETS_PER_RUN_MAX)
+            _require_room("logged models that it used", len(changed.input_models), MODELS_PER_RUN_MAX)
+            return changed
+
+        await self._store.change_run(name.project, name.run_id, change)
+
+    async def log_outputs(self, name: RunName, models: Sequence[ModelOutput]) -> None:
+        """Adds logged models to what a run made. Safe to repeat.
+
+        Raises `RunNotFound`, `RunDeleted`, `TooManyEntries`, `RunTooLarge`.
+        """
+
+        def change(run: Run) -> Run:
+            _require_active(run)
+            changed = run.made(models, self._clock.now_us())
+            _require_room("logged models that it made", len(changed.output_models), MODELS_PER_RUN_MAX)
+            return changed
+
+        await self._store.change_run(name.project, name.run_id, change)
+
+    async def datasets_of(self, project: str, runs: Iterable[Run]) -> dict[str, Dataset]:
+        """Returns the datasets that runs of a project used, by id."""
+        return await self._store.datasets(project, [use.dataset_id for run in runs for use in run.datasets])
+
     async def change_param(self, name: RunName, key: str, value: Value, *, by: str) -> Stored[Run]:
         """Changes a param that was written before. Raises `ParamNotFound`, `RunDeleted`."""
 
@@ -386,7 +464,15 @@ class TrackingService:
 
     # Points
 
-    async def log_batch(self, name: RunName, content: bytes, updates: RunUpdates, identity: bytes) -> bool:
+    async def log_batch(
+        self,
+        name: RunName,
+        content: bytes,
+        updates: RunUpdates,
+        identity: bytes,
+        run_change: RunChange = NO_CHANGE,
+        model_metrics: Mapping[str, Sequence[ModelMetric]] = NO_METRICS,
+    ) -> bool:
         """Logs a batch without a stream. Returns whether the same one had been logged before.
 
         Checked whole before anything is written. The record changes first, then the points are appended, unless the log
@@ -395,6 +481,8 @@ class TrackingService:
         Args:
             content: A serialised MetricBatchContent with the points alone; empty if there are none.
             identity: 32 bytes, the same for a repeat.
+            run_change: What becomes of the run itself.
+            model_metrics: Which of the points are of logged models too, by the ids of these.
 
         Raises:
             BatchInvalid: The content or the updates break a rule.
@@ -412,9 +500,11 @@ class TrackingService:
             _require_active(run)
             applied = apply_updates(run, updates, self._clock.now_us())
             _raise_conflicts(applied.conflicts)
-            return applied.run
+            return run_change.applied(applied.run, self._clock.now_us())
 
         stored = await self._store.change_run(name.project, name.run_id, change)
+        if model_metrics:
+            await self._models.measure(name.project, model_metrics)
         if checked is None:
             await ring_run(self._hot, stored.value.log_key)
             return False
@@ -622,6 +712,11 @@ def _require_active_experiment(experiment: Experiment) -> None:
 def _require_display_name(display_name: str) -> None:
     if not display_name.strip():
         raise FieldInvalid("An experiment needs a display name.", field="display_name")
+
+
+def _require_room(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise TooManyEntries(f"A run has at most {limit:,} {what}.", limit=what)
 
 
 def _raise_conflicts(conflicts: Sequence[UpdateConflict]) -> None:

@@ -15,14 +15,18 @@ from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock_kit import paging
 from penstock_kit.access import current_caller
 from penstock_kit.clock import Clock
-from penstock_kit.names import ExperimentName, ProjectName, RunName
+from penstock_kit.names import ExperimentName, LoggedModelName, ProjectName, RunName
 from penstock_kit.server import draining
 from penstock_kit.threads import in_thread
 from penstock_tracking.convert import (
     RUN_FIELDS,
+    change_from_log_batch,
+    dataset_input_from_proto,
+    dataset_input_to_proto,
     experiment_to_proto,
     group_to_proto,
     latest_to_proto,
+    model_metrics_from_log_batch,
     param_change_to_proto,
     run_to_proto,
     series_to_proto,
@@ -31,12 +35,24 @@ from penstock_tracking.convert import (
     updates_from_run,
     value_from_proto,
 )
-from penstock_tracking.domain import Experiment, Run, RunEdit, RunState, Value, key_problem, value_problem
+from penstock_tracking.domain import (
+    Dataset,
+    Experiment,
+    ModelOutput,
+    Run,
+    RunEdit,
+    RunState,
+    Value,
+    key_problem,
+    value_problem,
+)
 from penstock_tracking.errors import BatchInvalid, FieldInvalid, ServerStopping
 from penstock_tracking.ingest.codec import KEYS_PER_BLOCK_MAX, digest_of
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import Ack, WriterStream
-from penstock_tracking.search import GroupQuery, RunIndex, RunPage, RunQuery
+from penstock_tracking.logged_models.service import LoggedModelService
+from penstock_tracking.logged_models.servicer import LoggedModelServicer
+from penstock_tracking.search import ExperimentQuery, GroupQuery, RunIndex, RunPage, RunQuery
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.series.reader import RankMode
 from penstock_tracking.series.watch import NewPoints, RunChanged
@@ -64,10 +80,18 @@ COLUMN_KINDS: Final = {"params": "params", "tags": "tags", "summary": "summary",
 T = TypeVar("T")
 
 
-class TrackingServicer:
+class TrackingServicer(LoggedModelServicer):
     """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
 
-    def __init__(self, service: TrackingService, streams: WriterStreams, index: RunIndex, clock: Clock) -> None:
+    def __init__(
+        self,
+        service: TrackingService,
+        streams: WriterStreams,
+        index: RunIndex,
+        models: LoggedModelService,
+        clock: Clock,
+    ) -> None:
+        super().__init__(models)
         self._service = service
         self._streams = streams
         self._index = index
@@ -81,6 +105,8 @@ class TrackingServicer:
             request.experiment.display_name,
             request.experiment.description,
             request.experiment.tags,
+            artifact_location=request.experiment.artifact_location,
+            refuse_deleted_name=request.refuse_deleted_name,
             request_id=request.request_id,
             by=current_caller().principal,
         )
@@ -91,6 +117,8 @@ class TrackingServicer:
         return pb.GetExperimentResponse(experiment=_experiment(stored))
 
     async def ListExperiments(self, request: Any, context: Any) -> Any:
+        if request.filter or request.order_by:
+            return await self._found_experiments(request)
         fingerprint = _fingerprint(request)
         cursor = _page_state(request.page_token, fingerprint, bytes) if request.page_token else None
         experiments, after = await self._service.list_experiments(
@@ -103,6 +131,21 @@ class TrackingServicer:
         return pb.ListExperimentsResponse(
             experiments=[_experiment(stored) for stored in experiments],
             next_page_token=paging.seal(fingerprint, after) if after is not None else "",
+        )
+
+    async def _found_experiments(self, request: Any) -> Any:
+        query = ExperimentQuery(
+            ProjectName.parse(request.parent).project,
+            filter=request.filter,
+            order_by=request.order_by,
+            display_name=request.display_name,
+            show_deleted=request.show_deleted,
+            page_size=paging.page_size(request.page_size),
+            page_token=request.page_token,
+        )
+        page = await self._service.search_experiments(query)
+        return pb.ListExperimentsResponse(
+            experiments=[_experiment(stored) for stored in page.experiments], next_page_token=page.next_page_token
         )
 
     async def UpdateExperiment(self, request: Any, context: Any) -> Any:
@@ -125,7 +168,7 @@ class TrackingServicer:
         return pb.DeleteExperimentResponse(experiment=_experiment(stored))
 
     async def RestoreExperiment(self, request: Any, context: Any) -> Any:
-        stored = await self._service.restore_experiment(ExperimentName.parse(request.name))
+        stored = await self._service.restore_experiment(ExperimentName.parse(request.name), all_runs=request.all_runs)
         return pb.RestoreExperimentResponse(experiment=_experiment(stored))
 
     # Runs
@@ -143,6 +186,7 @@ class TrackingServicer:
             group=run.group,
             forked_from=run.forked_from,
             fork_step=run.fork_step,
+            user=run.user,
             updates=updates_from_run(run),
             request_id=request.request_id,
         )
@@ -155,7 +199,10 @@ class TrackingServicer:
         if request.read_mask.paths:
             paths = frozenset(_paths(request.read_mask, tuple(RUN_FIELDS), field="read_mask"))
         latest = await self._service.latest_of(stored.value) if "latest_metrics" in paths else []
-        return pb.GetRunResponse(run=await in_thread(_packed_run, stored, latest, paths | {"name"}))
+        datasets: Mapping[str, Dataset] = {}
+        if "datasets" in paths and stored.value.datasets:
+            datasets = await self._service.datasets_of(stored.value.project, [stored.value])
+        return pb.GetRunResponse(run=await in_thread(_packed_run, stored, latest, paths | {"name"}, datasets))
 
     async def SearchRuns(self, request: Any, context: Any) -> Any:
         parent = ProjectName.parse(request.parent)
@@ -193,9 +240,12 @@ class TrackingServicer:
                 runs = [stored.value for stored in by_id.values()]
                 read = await asyncio.gather(*(self._service.latest_of(run) for run in runs))
                 latest = {run.run_id: values for run, values in zip(runs, read, strict=True)}
+            datasets: Mapping[str, Dataset] = {}
+            if columns.datasets:
+                datasets = await self._service.datasets_of(parent.project, [stored.value for stored in by_id.values()])
             packed = await in_thread(
-                lambda by_id=by_id, latest=latest: {
-                    run_id: columns.packed(stored, latest.get(run_id, [])) for run_id, stored in by_id.items()
+                lambda by_id=by_id, latest=latest, datasets=datasets: {
+                    run_id: columns.packed(stored, latest.get(run_id, []), datasets) for run_id, stored in by_id.items()
                 }
             )
             for place, run_id in enumerate(some, start):
@@ -267,6 +317,21 @@ class TrackingServicer:
             history=[param_change_to_proto(change) for change in stored.value.param_history if change.key == key],
         )
 
+    async def LogInputs(self, request: Any, context: Any) -> Any:
+        name = RunName.parse(request.run)
+        await self._service.log_inputs(
+            name,
+            [dataset_input_from_proto(dataset) for dataset in request.datasets],
+            [_model_id(model, name.project) for model in request.models],
+        )
+        return pb.LogInputsResponse()
+
+    async def LogOutputs(self, request: Any, context: Any) -> Any:
+        name = RunName.parse(request.run)
+        outputs = [ModelOutput(_model_id(output.model, name.project), output.step) for output in request.models]
+        await self._service.log_outputs(name, outputs)
+        return pb.LogOutputsResponse()
+
     # Points
 
     async def LogBatch(self, request: Any, context: Any) -> Any:
@@ -276,7 +341,12 @@ class TrackingServicer:
             lambda: (digest_of(request.SerializeToString(deterministic=True)), _content_of(request, now_us))
         )
         repeated = await self._service.log_batch(
-            RunName.parse(request.run), content, updates_from_log_batch(request), identity
+            RunName.parse(request.run),
+            content,
+            updates_from_log_batch(request),
+            identity,
+            change_from_log_batch(request),
+            model_metrics_from_log_batch(request, now_us),
         )
         return pb.LogBatchResponse(repeated_request=repeated)
 
@@ -411,9 +481,19 @@ def _run(stored: Stored[Run]) -> run_pb2.Run:
     return run_to_proto(stored.value, stored.etag)
 
 
-def _packed_run(stored: Stored[Run], latest: Sequence[tuple[str, LatestValue]], fields: frozenset[str]) -> run_pb2.Run:
+def _packed_run(
+    stored: Stored[Run],
+    latest: Sequence[tuple[str, LatestValue]],
+    fields: frozenset[str],
+    datasets: Mapping[str, Dataset],
+) -> run_pb2.Run:
     run = run_to_proto(stored.value, stored.etag, fields)
     run.latest_metrics.extend(latest_to_proto(*entry) for entry in latest)
+    run.datasets.extend(
+        dataset_input_to_proto(use, datasets[use.dataset_id])
+        for use in stored.value.datasets
+        if use.dataset_id in datasets
+    )
     return run
 
 
@@ -467,6 +547,13 @@ def _experiment_id(name: str, project: str) -> str:
     return parsed.experiment_id
 
 
+def _model_id(name: str, project: str) -> str:
+    parsed = LoggedModelName.parse(name)
+    if parsed.project != project:
+        raise FieldInvalid(f"{name} is not a logged model of the project {project}.", field="models")
+    return parsed.model_id
+
+
 def _run_names(names: Sequence[str], parent: str) -> list[RunName]:
     project = ProjectName.parse(parent).project
     parsed = [RunName.parse(name) for name in dict.fromkeys(names)]
@@ -495,8 +582,9 @@ class _Columns:
     def parse(cls, columns: Sequence[str]) -> "_Columns":
         """Reads the columns of a request. Raises `FieldInvalid`."""
         if not columns:
-            return cls(set(RUN_FIELDS) - {"latest_metrics"}, {"params": None, "tags": None, "summary": None})
-        fields: set[str] = {"name"}
+            fields = set(RUN_FIELDS) - {"latest_metrics", "datasets"}
+            return cls(fields, {"params": None, "tags": None, "summary": None})
+        fields = {"name"}
         kinds: dict[str, set[str] | None] = {}
         for column in columns:
             kind, dot, key = column.partition(".")
@@ -526,7 +614,14 @@ class _Columns:
         """The metrics that are wanted by key."""
         return tuple(self._kinds.get("metrics") or ())
 
-    def packed(self, stored: Stored[Run], latest: Sequence[tuple[str, LatestValue]]) -> run_pb2.Run:
+    @property
+    def datasets(self) -> bool:
+        """Whether the datasets of each run are wanted."""
+        return "datasets" in self._fields
+
+    def packed(
+        self, stored: Stored[Run], latest: Sequence[tuple[str, LatestValue]], datasets: Mapping[str, Dataset]
+    ) -> run_pb2.Run:
         """The run with nothing but the wanted parts."""
         run = stored.value
         narrow = replace(
@@ -536,7 +631,7 @@ class _Columns:
             summary=self._wanted("summary", run.summary),
         )
         fields = self._fields | {COLUMN_KINDS[kind] for kind in self._kinds}
-        return _packed_run(Stored(narrow, stored.version), latest, frozenset(fields))
+        return _packed_run(Stored(narrow, stored.version), latest, frozenset(fields), datasets)
 
     def _wanted(self, kind: str, entries: Mapping[str, T]) -> Mapping[str, T]:
         keys = self._kinds.get(kind)
@@ -547,6 +642,7 @@ def _content_of(request: Any, now_us: int) -> bytes:
     """The points of a LogBatch as the content of a batch: one block per set of points with the same step and time."""
     if not request.metrics:
         return b""
+    missing_us = 0 if request.keep_zero_times else now_us
     content = metric_pb2.MetricBatchContent(collapse_identical=request.collapse_identical)
     number_of: dict[str, int] = {}
     columns: dict[int, tuple[list[int], list[int], list[float]]] = {}
@@ -556,7 +652,7 @@ def _content_of(request: Any, now_us: int) -> bytes:
         number = number_of.setdefault(point.key, len(number_of))
         steps, times, values = columns.setdefault(number, ([], [], []))
         steps.append(point.step)
-        times.append(point.time_unix_us or now_us)
+        times.append(point.time_unix_us or missing_us)
         values.append(point.value)
     content.new_keys.extend(metric_pb2.MetricKey(id=number, key=key) for key, number in number_of.items())
     # Keys that were measured at the same steps and times share a block.

@@ -27,16 +27,20 @@ from penstock_kit.stores.documents import (
 )
 from penstock_kit.threads import in_thread
 from penstock_tracking.domain import (
+    Dataset,
+    DatasetUse,
     Experiment,
     JsonText,
     LifecycleStage,
     MetricDefinition,
+    ModelOutput,
     ParamChange,
     Run,
     RunState,
     Value,
 )
 from penstock_tracking.errors import EtagMismatch, ExperimentExists, ExperimentNotFound, RunNotFound, RunTooLarge
+from penstock_tracking.logged_models.store import LOGGED_MODEL_COLLECTIONS
 from penstock_tracking.segments.manifest import SEGMENT_COLLECTIONS
 
 __all__ = [
@@ -56,9 +60,11 @@ EXPERIMENTS: Final = "experiments"
 RUNS: Final = "runs"
 COUNTERS: Final = "counters"
 LATEST: Final = "latest"
+DATASETS: Final = "datasets"
 KEPT_COLUMNS: Final = "kept_columns"
 WRITERS: Final = "writers"
 DEFAULT_EXPERIMENT_ID: Final = "0"
+DATASET_FIELDS: Final = ("name", "digest", "source_type", "source", "schema", "profile")
 WRITE_ATTEMPTS_MAX = 20  # concurrent writers of one document make progress one at a time
 
 COLLECTIONS: Final = (
@@ -68,6 +74,7 @@ COLLECTIONS: Final = (
             # Only active experiments carry `active_name`, so a deleted one does not hold its name.
             Index("active_name", ("active_name",), unique=True),
             Index("created", ("create_us",)),
+            Index("named", ("display_name",)),
         ),
     ),
     Collection(
@@ -80,8 +87,10 @@ COLLECTIONS: Final = (
     ),
     Collection(COUNTERS),
     Collection(LATEST),
+    Collection(DATASETS),
     Collection(KEPT_COLUMNS),
     *SEGMENT_COLLECTIONS,
+    *LOGGED_MODEL_COLLECTIONS,
     # Only writers that renew the lease of their run carry `leased`.
     Collection(WRITERS, (Index("leased", ("leased",)),)),
 )
@@ -135,6 +144,12 @@ class TrackingStore:
         await self.experiment(project, DEFAULT_EXPERIMENT_ID)
         page = await self._documents.query(EXPERIMENTS, project, "active_name", equal=(display_name,), limit=1)
         return _stored_experiment(page.documents[0]) if page.documents else None
+
+    async def experiments_named(self, project: str, display_name: str) -> list[Stored[Experiment]]:
+        """Returns the experiments with a display name, deleted ones too, by id."""
+        await self.experiment(project, DEFAULT_EXPERIMENT_ID)
+        page = await self._documents.query(EXPERIMENTS, project, "named", equal=(display_name,), limit=1_000)
+        return [_stored_experiment(document) for document in page.documents]
 
     async def require_free_name(self, experiment: Experiment) -> None:
         """Raises `ExperimentExists` if an active experiment has the display name."""
@@ -315,6 +330,26 @@ class TrackingStore:
                 return runs
             cursor = page.cursor
 
+    async def keep_datasets(self, project: str, datasets: Mapping[str, Dataset]) -> None:
+        """Keeps datasets by id. What is kept of one already stays."""
+        there = await self._documents.get_many(DATASETS, project, list(datasets))
+        for dataset_id, dataset in datasets.items():
+            if dataset_id in there:
+                continue
+            body = {name: getattr(dataset, name) for name in DATASET_FIELDS}
+            try:
+                await self._documents.insert(DATASETS, project, dataset_id, body)
+            except DocumentExists:
+                continue  # somebody else was quicker
+
+    async def datasets(self, project: str, dataset_ids: Sequence[str]) -> dict[str, Dataset]:
+        """Returns those of the datasets that are kept, by id."""
+        documents = await self._documents.get_many(DATASETS, project, list(dict.fromkeys(dataset_ids)))
+        return {
+            dataset_id: Dataset(**{name: document.body[name] for name in DATASET_FIELDS})
+            for dataset_id, document in documents.items()
+        }
+
     async def latest_snapshot(self, project: str, run_id: str) -> Document | None:
         """Returns the kept latest values of a run, or None. They may be lost: they are rebuilt from the log."""
         found = await self._documents.get_many(LATEST, project, [run_id])
@@ -359,6 +394,8 @@ def _experiment_body(experiment: Experiment, request_id: str) -> dict[str, Any]:
     }
     if experiment.active:
         body["active_name"] = experiment.display_name
+    if experiment.artifact_location:
+        body["artifact_location"] = experiment.artifact_location
     return body
 
 
@@ -371,6 +408,7 @@ def _stored_experiment(document: Document) -> Stored[Experiment]:
             display_name=body["display_name"],
             description=body["description"],
             tags=dict(body["tags"]),
+            artifact_location=body.get("artifact_location", ""),
             lifecycle_stage=LifecycleStage(body["lifecycle"]),
             deleted_us=body["deleted_us"],
             create_us=body["create_us"],
@@ -417,6 +455,19 @@ def run_body(run: Run) -> dict[str, Any]:
     }
     if run.leased:
         body["leased"] = True
+    # Few runs have these.
+    if run.user:
+        body["user"] = run.user
+    if run.artifact_location:
+        body["artifact_location"] = run.artifact_location
+    if run.datasets:
+        body["datasets"] = [
+            [use.dataset_id, use.name, use.digest, [list(tag) for tag in use.tags]] for use in run.datasets
+        ]
+    if run.input_models:
+        body["input_models"] = list(run.input_models)
+    if run.output_models:
+        body["output_models"] = [[output.model_id, output.step] for output in run.output_models]
     return body
 
 
@@ -444,12 +495,20 @@ def run_from_document(document: Document) -> Run:
         forked_from=body["forked_from"],
         fork_step=body["fork_step"],
         failure=body["failure"],
+        user=body.get("user", ""),
+        artifact_location=body.get("artifact_location", ""),
         ranks=tuple(body["ranks"]),
         params={key: _unpacked(value) for key, value in body["params"]},
         tags=dict(body["tags"]),
         summary={key: _unpacked(value) for key, value in body["summary"]},
         metric_definitions={d[0]: MetricDefinition(*d) for d in body["definitions"]},
         param_history=tuple(ParamChange(c[0], _unpacked(c[1]), c[2], c[3]) for c in body["param_history"]),
+        datasets=tuple(
+            DatasetUse(dataset_id, name, digest, tuple((key, text) for key, text in tags))
+            for dataset_id, name, digest, tags in body.get("datasets", ())
+        ),
+        input_models=tuple(body.get("input_models", ())),
+        output_models=tuple(ModelOutput(model_id, step) for model_id, step in body.get("output_models", ())),
     )
 
 

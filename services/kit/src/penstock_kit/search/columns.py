@@ -176,7 +176,7 @@ class Column(ABC):
         """The `SortClass` of each value, and a number that sorts it within its class.
 
         Args:
-            aspect: Of a metric.
+            aspect: Of the field.
             chars_max: Texts are compared by this many of their characters.
         """
 

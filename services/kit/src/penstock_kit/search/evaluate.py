@@ -1,6 +1,7 @@
 """Which rows of a table a filter matches: one vector operation per clause."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,10 +11,13 @@ from penstock_kit.search.errors import FilterTooCostly
 from penstock_kit.search.patterns import LikePattern
 from penstock_kit.search.syntax import (
     And,
+    ColumnType,
     Comparison,
     Expression,
+    Field,
     Membership,
     Not,
+    Operator,
     Or,
     Presence,
     Resemblance,
@@ -33,7 +37,10 @@ def matches(expression: Expression, table: Table) -> Mask:
     characters = 0
     for pattern in _patterns_of(expression):
         column = table.column(pattern.field)
-        if isinstance(column, ValueColumn):
+        if pattern.field.type is ColumnType.KEYS:
+            keys = table.keys_of(pattern.field.collection)
+            characters += sum(map(len, keys)) + TEXT_OVERHEAD_CHARS * len(keys)
+        elif isinstance(column, ValueColumn):
             texts, text_characters = column.text_size()
             characters += text_characters + TEXT_OVERHEAD_CHARS * texts
     if characters > FILTER_MATCH_CHARS_MAX:
@@ -73,13 +80,36 @@ def _evaluate(expression: Expression, table: Table) -> Mask:
         case Not(operand):
             return ~_evaluate(operand, table)
         case Presence(field, present):
-            column = table.column(field)
-            there = np.zeros(table.row_count, np.bool_)
-            if column is not None:
-                there[column.rows] = True
+            keys = table.keys_of(field.collection) if field.type is ColumnType.KEYS else [field.key]
+            there = _rows_with(field, keys, table)
             return there if present else ~there
         case Comparison() | Membership() | Resemblance():
+            if expression.field.type is ColumnType.KEYS:
+                keys = table.keys_of(expression.field.collection)
+                return _rows_with(expression.field, _matching(expression, keys), table)
             return _evaluate_clause(expression, table)
+
+
+def _rows_with(field: Field, keys: Iterable[str], table: Table) -> Mask:
+    """The rows that have any of some keys of a field's collection."""
+    there = np.zeros(table.row_count, np.bool_)
+    for key in keys:
+        column = table.column(replace(field, key=key))
+        if column is not None:
+            there[column.rows] = True
+    return there
+
+
+def _matching(clause: Comparison | Membership | Resemblance, keys: Sequence[str]) -> list[str]:
+    """The keys that compare with texts as asked."""
+    match clause:
+        case Comparison(_, operator, literal):
+            return [key for key in keys if (key == literal) == (operator is Operator.EQ)]
+        case Membership(_, literals, negated):
+            return [key for key in keys if (key in literals) != negated]
+        case Resemblance(_, pattern, ignore_case, negated):
+            matched = LikePattern(pattern, ignore_case=ignore_case).matches_each(keys)
+            return [key for key, found in zip(keys, matched, strict=True) if found != negated]
 
 
 def _evaluate_clause(clause: Comparison | Membership | Resemblance, table: Table) -> Mask:

@@ -8,14 +8,16 @@ The grammar, for the reader (SEARCH.md beside the package says what everything m
                | ["NOT"] "IN" "(" literal { "," literal } ")"
                | ["NOT"] ("LIKE" | "ILIKE") string
                | "IS" ["NOT"] "NULL" ;
-    order      = field ["ASC" | "DESC"] { "," field ["ASC" | "DESC"] } ;
+    order      = term { "," term } ;
+    term       = field ["AS" "TEXT"] ["ASC" | "DESC"] ;
     groupby    = field ;
     aggregate  = "COUNT" | function "(" field ")" ;
     grouporder = (field | aggregate) ["ASC" | "DESC"] { "," (field | aggregate) ["ASC" | "DESC"] } ;
     function   = "COUNT" | "MIN" | "MAX" | "MEAN" | "SUM" | "STD" | "MEDIAN" ;
     field      = attribute                                            state, start_time
                | collection "." key                                   params.lr, metrics.val/loss
-               | collection "." quoted [ "." aspect ] ;               params."my key", metrics.`val/loss`.min
+               | collection "." quoted [ "." aspect ]                 params."my key", metrics.`val/loss`.min
+               | collection "." "*" ;                                 datasets.*: any key, where there are only keys
     key        = letters, digits, "_", and between these "." "/" "-" ;
     quoted     = '"' ... '"' | "`" ... "`" ;                          a quote inside is doubled
     aspect     = "last" | "min" | "max" ;                             of metrics only; "last" if absent
@@ -28,6 +30,7 @@ Keywords are read in any case, fields only as they are written.
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -45,6 +48,8 @@ from penstock_kit.search.errors import (
 )
 from penstock_kit.search.patterns import LikePattern, PatternInvalid
 from penstock_kit.search.syntax import (
+    ANY_KEY,
+    AS_TEXT,
     ATTRIBUTES,
     Aggregate,
     And,
@@ -129,8 +134,9 @@ _RPAR: ")"
 
 _ORDER_RULES = r"""
 start: order_term (_COMMA order_term)*
-order_term: field [ASC | DESC]
+order_term: field [AS_TEXT] [ASC | DESC]
 
+AS_TEXT.2: /as\s+text\b/i
 ASC.2: /asc\b/i
 DESC.2: /desc\b/i
 """
@@ -161,7 +167,7 @@ _RPAR: ")"
 _FIELD_RULES = r"""
 field: FIELD | NAME
 
-FIELD.3: /[^\W\d]\w*\.(?:(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`)(?:\.\w+)?|\w+(?:[.\/-]+\w+)*)/
+FIELD.3: /[^\W\d]\w*\.(?:\*|(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`)(?:\.\w+)?|\w+(?:[.\/-]+\w+)*)/
 NAME: /[^\W\d]\w*/
 _COMMA: ","
 %ignore /\s+/
@@ -219,10 +225,7 @@ def parse_order(text: str, schema: Schema) -> tuple[OrderTerm, ...]:
     terms = reader.tree("order", _ORDER_RULES, ORDER_CHARS_MAX).children
     if len(terms) > ORDER_TERMS_MAX:
         raise OrderInvalid(f"An order has at most {ORDER_TERMS_MAX} terms, this one has {len(terms)}.", text, 0, "")
-    return tuple(
-        OrderTerm(reader.field(term.children[0]), term.children[1] is not None and term.children[1].type == "DESC")
-        for term in terms
-    )
+    return tuple(reader.order_term(term) for term in terms)
 
 
 def parse_group_by(text: str, schema: Schema) -> Field:
@@ -321,10 +324,13 @@ class _Reader:
         self._clauses += 1
         if self._clauses > FILTER_CLAUSES_MAX:
             raise self._wrong(f"A filter has at most {FILTER_CLAUSES_MAX:,} comparisons.", node.children[0].children[0])
-        field = self.field(node.children[0])
+        field = self.field(node.children[0], any_key=True)
         match node.data:
             case "comparison":
-                return Comparison(field, _OPERATORS[node.children[1]], self._literal(field, node.children[2]))
+                operator = _OPERATORS[node.children[1]]
+                if field.type is ColumnType.KEYS and operator not in (Operator.EQ, Operator.NE):
+                    raise self._wrong("Keys are compared with =, !=, IN and LIKE.", node.children[1])
+                return Comparison(field, operator, self._literal(field, node.children[2]))
             case "membership":
                 literals = tuple(self._literal(field, child) for child in node.children[2:])
                 return Membership(field, literals, negated=node.children[1] is not None)
@@ -334,7 +340,7 @@ class _Reader:
                 return Presence(field, present=node.children[1] is not None)
 
     def _resemblance(self, field: Field, negation: Token | None, operator: Token, string: Token) -> Expression:
-        if field.type is not ColumnType.VALUE:
+        if field.type not in (ColumnType.VALUE, ColumnType.KEYS):
             raise self._wrong(f"{operator.upper()} compares texts, and this field holds no text.", operator)
         self._patterns += 1
         if self._patterns > FILTER_PATTERNS_MAX:
@@ -351,7 +357,7 @@ class _Reader:
             ) from None
         return Resemblance(field, pattern, ignore_case=ignore_case, negated=negation is not None)
 
-    def field(self, node: Any) -> Field:
+    def field(self, node: Any, *, any_key: bool = False) -> Field:
         token = node.children[0]
         if token.type == "NAME":
             name = self._schema.aliases.get(token, str(token))
@@ -363,6 +369,11 @@ class _Reader:
             known = ", ".join(f"{name}." for name in self._schema.collections)
             raise self._wrong(f"{collection}. is not known: keys follow one of {known}", token)
         kind = self._schema.collections[collection]
+        if (kind is ColumnType.KEYS) != (rest == ANY_KEY):
+            written = f"{collection}.*" if kind is ColumnType.KEYS else f'{collection}."*"'
+            raise self._wrong(f"Write {written}.", token)
+        if kind is ColumnType.KEYS and not any_key:
+            raise self._wrong("A set of keys has no order and no value.", token)
         key, aspect = rest, ""
         if rest[0] in '"`':
             end = rest.rindex(rest[0])
@@ -376,6 +387,15 @@ class _Reader:
             if aspect not in MetricColumn.aspects:
                 raise self._wrong(f"A metric has .last, .min and .max, not .{aspect}.", token)
         return Field(collection, key, kind, aspect)
+
+    def order_term(self, node: Any) -> OrderTerm:
+        by, as_text, direction = node.children
+        field = self.field(by)
+        if as_text is not None:
+            if field.type is not ColumnType.VALUE:
+                raise self._wrong("AS TEXT is for fields that hold texts, and this field holds none.", as_text)
+            field = replace(field, aspect=AS_TEXT)
+        return OrderTerm(field, descending=direction is not None and direction.type == "DESC")
 
     def aggregate(self, node: Any) -> Aggregate:
         function = Function(str(node.children[0]).lower())
@@ -401,6 +421,10 @@ class _Reader:
             return literal
         if field.type is ColumnType.TIME:
             return self._time(literal, token)
+        if field.type is ColumnType.KEYS:
+            if not isinstance(literal, str):
+                raise self._wrong("Keys are texts: expected one in quotes.", token)
+            return literal
         if not isinstance(literal, float):
             raise self._wrong("This field holds numbers: expected a number, without quotes.", token)
         return literal

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 __all__ = [
+    "ANY_KEY",
+    "AS_TEXT",
     "ATTRIBUTES",
     "Aggregate",
     "And",
@@ -26,6 +28,12 @@ __all__ = [
     "fields_of",
 ]
 
+AS_TEXT = "as text"
+"""The aspect of a field of values by which texts sort as such, also where they spell a number or a truth value."""
+
+ANY_KEY = "*"
+"""The key of a field that stands for every key of a collection of KEYS."""
+
 ATTRIBUTES = ""
 """The collection of the fields that are written without one, such as `state`."""
 
@@ -41,6 +49,8 @@ class ColumnType(Enum):
     """A float of microseconds since 1970 UTC."""
     VALUE = "value"
     """Text, numbers and truth values, mixed."""
+    KEYS = "keys"
+    """Nothing: of a collection that is a set of keys, which rows have and others have not."""
     METRIC = "metric"
     """Three numbers: the latest, the smallest and the largest value of a series."""
 
@@ -66,7 +76,7 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field. `aspect` is `last`, `min` or `max` for a metric, else empty."""
+    """A field. `aspect` is `last`, `min` or `max` for a metric; `AS_TEXT` in an order by texts as such; else empty."""
 
     collection: str
     key: str

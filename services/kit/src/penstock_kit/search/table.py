@@ -17,6 +17,7 @@ __all__ = ["Table"]
 _COLUMN_CLASSES: dict[ColumnType, type[Column]] = {
     ColumnType.NUMBER: NumberColumn,
     ColumnType.TIME: NumberColumn,
+    ColumnType.KEYS: NumberColumn,
     ColumnType.VALUE: ValueColumn,
     ColumnType.METRIC: MetricColumn,
 }
@@ -79,7 +80,7 @@ class Table:
             row_id: The row. It is added if it is not there.
             collection: One of the schema, or `ATTRIBUTES`.
             cells: By key: an int or a float for NUMBER, an int or a float of microseconds for TIME, a str, int, float
-                or bool for VALUE, a `MetricCell` for METRIC.
+                or bool for VALUE, a `MetricCell` for METRIC, 1 for KEYS.
 
         Raises:
             KeyError: The schema does not know the collection or the attribute.
@@ -124,6 +125,10 @@ class Table:
     def column(self, field: Field) -> Column | None:
         """The column of a field, None if no row ever had a value. It may not be loaded."""
         return self._columns.get((field.collection, field.key))
+
+    def keys_of(self, collection: str) -> list[str]:
+        """The keys of a collection that any row ever had."""
+        return [key for its_collection, key in self._columns if its_collection == collection]
 
     def row_id(self, row: int) -> str:
         """The id of a row number."""

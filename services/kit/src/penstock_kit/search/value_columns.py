@@ -13,7 +13,7 @@ from typing_extensions import override
 from penstock_kit.search.columns import Column, Mask, Numbers, Piece, SortClass, among, compare, number_sort_keys
 from penstock_kit.search.patterns import LikePattern
 from penstock_kit.search.ranking import Ranking
-from penstock_kit.search.syntax import Literal, Operator
+from penstock_kit.search.syntax import AS_TEXT, Literal, Operator
 from penstock_kit.search.values import INTEGER_MAX, Value, read_bool, read_number, text_of
 
 __all__ = ["ValueColumn"]
@@ -263,6 +263,8 @@ class ValueColumn(Column):
     def sort_keys(self, aspect: str, chars_max: int) -> tuple[NDArray[np.uint8], Numbers]:
         kinds, numbers, codes = self._plane(0), self._plane(1), self._plane(2)
         classes, keys = number_sort_keys(numbers)
+        if aspect == AS_TEXT:
+            classes[_IS_TEXT[kinds]] = SortClass.TEXT
         classes = np.maximum(classes, _SORT_CLASSES[kinds])
         is_text = classes == SortClass.TEXT
         if is_text.any():
@@ -286,7 +288,8 @@ class ValueColumn(Column):
     @override
     def sort_value(self, row: int, aspect: str, chars_max: int) -> float | str:
         slot = self._slot(row)
-        if self._plane(0)[slot] == _Kind.TEXT:
+        kind = self._plane(0)[slot]
+        if kind == _Kind.TEXT or (aspect == AS_TEXT and _IS_TEXT[kind]):
             return self._dictionary.texts[self._plane(2)[slot]][:chars_max]
         return float(self._plane(1)[slot])
 

@@ -14,6 +14,10 @@ PARAMS: Final = "params"
 TAGS: Final = "tags"
 SUMMARY: Final = "summary"
 METRICS: Final = "metrics"
+DATASETS: Final = "datasets"
+DATASET_DIGESTS: Final = "dataset_digests"
+DATASET_CONTEXTS: Final = "dataset_contexts"
+CONTEXT_TAG: Final = "mlflow.data.context"  # by which MLflow's clients say what a dataset was used for
 
 EXPERIMENT: Final = Field(ATTRIBUTES, "experiment", ColumnType.VALUE)
 
@@ -32,6 +36,7 @@ RUN_SCHEMA: Final = Schema(
         "heartbeat_time": ColumnType.TIME,
         "duration": ColumnType.NUMBER,  # seconds from start to end
         "creator": ColumnType.VALUE,
+        "user": ColumnType.VALUE,
         "group": ColumnType.VALUE,
         "notes": ColumnType.VALUE,
         "forked_from": ColumnType.VALUE,
@@ -42,6 +47,9 @@ RUN_SCHEMA: Final = Schema(
         TAGS: ColumnType.VALUE,
         METRICS: ColumnType.METRIC,
         SUMMARY: ColumnType.VALUE,
+        DATASETS: ColumnType.KEYS,
+        DATASET_DIGESTS: ColumnType.KEYS,
+        DATASET_CONTEXTS: ColumnType.KEYS,
     },
 )
 
@@ -62,6 +70,7 @@ def record_cells(run: Run, experiment_name: str | None) -> dict[str, Mapping[str
         "notes": run.notes,
         "forked_from": run.forked_from,
         "creator": run.creator,
+        "user": run.user,
     }
     return {
         ATTRIBUTES: {
@@ -76,6 +85,9 @@ def record_cells(run: Run, experiment_name: str | None) -> dict[str, Mapping[str
         PARAMS: {key: _cell(value) for key, value in run.params.items()},
         TAGS: dict(run.tags),
         SUMMARY: {key: _cell(value) for key, value in run.summary.items()},
+        DATASETS: {use.name: 1 for use in run.datasets},
+        DATASET_DIGESTS: {use.digest: 1 for use in run.datasets},
+        DATASET_CONTEXTS: {value: 1 for use in run.datasets for key, value in use.tags if key == CONTEXT_TAG},
     }
 
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from penstock_kit.search import ATTRIBUTES, Field, Operator, Table
+from penstock_kit.search import ATTRIBUTES, ColumnType, Field, Operator, Table
 from penstock_kit.search.chunks import Chunk, ChunkRows, ColumnKey, load_rows
 from penstock_kit.search.value_columns import ValueColumn
 from penstock_kit.stores.documents import Change, DocumentStore
@@ -137,11 +137,10 @@ class ProjectRuns:
     async def load(self, kept: KeptColumns, fields: Iterable[Field]) -> None:
         """Makes the columns of fields ready to be read. Raises `KeptColumnsLost`."""
         missing: list[ColumnKey] = []
-        for wanted in fields:
-            column = self.table.column(wanted)
+        for key in (key for wanted in fields for key in self._columns_of(wanted)):
+            column = self.table.columns.get(key)
             if column is None:
                 continue
-            key = wanted.collection, wanted.key
             self.uses += 1
             self.used[key] = self.uses
             if not column.loaded and key not in missing:
@@ -149,6 +148,11 @@ class ProjectRuns:
         if missing and self.manifest is not None:
             pieces = await kept.pieces(self.manifest, self.chunks, missing)
             await in_thread(lambda: [self.table.columns[key].load(pieces.get(key, [])) for key in missing])
+
+    def _columns_of(self, field: Field) -> list[ColumnKey]:
+        if field.type is ColumnType.KEYS:
+            return [(field.collection, key) for key in self.table.keys_of(field.collection)]
+        return [(field.collection, field.key)]
 
     def note(self, first: int, end: int) -> bytes:
         """What goes into a chunk beside the table: of each run its log key, and 1 if its latest values must be read yet.

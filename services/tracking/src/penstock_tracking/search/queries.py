@@ -36,7 +36,7 @@ from penstock_tracking.domain import LifecycleStage
 from penstock_tracking.search.fields import EXPERIMENT, METRICS, RUN_SCHEMA, latest_of_cell
 from penstock_tracking.series.latest import LatestValue
 
-__all__ = ["GroupPage", "GroupQuery", "Question", "RunPage", "RunQuery"]
+__all__ = ["GroupPage", "GroupQuery", "Question", "RunPage", "RunQuery", "position_in"]
 
 _LIFECYCLE: Final = Field(ATTRIBUTES, "lifecycle_stage", ColumnType.VALUE)
 _DEFAULT_ORDER: Final = (OrderTerm(Field(ATTRIBUTES, "start_time", ColumnType.TIME), descending=True),)
@@ -108,7 +108,7 @@ class RunQuery:
         """Reads the query. Raises `FilterInvalid`, `OrderInvalid`, `PageTokenInvalid`."""
         condition = _condition(self.filter, self.experiment_ids, show_deleted=self.show_deleted)
         order = parse_order(self.order_by, RUN_SCHEMA) if self.order_by.strip() else _DEFAULT_ORDER
-        after = _opened(self.page_token, self.fingerprint(), lambda state: Position.from_state(state, len(order)))
+        after = position_in(self.page_token, self.fingerprint(), lambda state: Position.from_state(state, len(order)))
         metrics = [Field(METRICS, key, ColumnType.METRIC, "last") for key in sorted(set(self.metric_keys))]
 
         def answer(table: Table) -> RunPage:
@@ -179,7 +179,7 @@ class GroupQuery:
         aggregates = [parse_aggregate(text, RUN_SCHEMA) for text in self.aggregates]
         order = parse_group_order(self.order_by, RUN_SCHEMA, by) if self.order_by.strip() else ()
         ordering = [term.key for term in order if isinstance(term.key, Aggregate)]
-        after = _opened(
+        after = position_in(
             self.page_token,
             self.fingerprint(),
             lambda state: GroupPosition.from_state(state, aggregates=len(ordering), keys=len(by)),
@@ -212,7 +212,7 @@ def _fields_of(condition: Expression | None) -> set[Field]:
     return set() if condition is None else fields_of(condition)
 
 
-def _opened(token: str, fingerprint: str, position: Callable[[Any], T]) -> T | None:
+def position_in(token: str, fingerprint: str, position: Callable[[Any], T]) -> T | None:
     """The position in a page token, None if there is no token. Raises `PageTokenInvalid`."""
     if not token:
         return None

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)penstock/api/tracking/v1/experiment.proto\x12\x18penstock.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x04\n\nExperiment\x12i\n\x04name\x18\x01 \x01(\tBU\xbaHRrP2N^(projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/experiments/(0|[1-9][0-9]{0,17}))?$R\x04name\x12+\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x0b\x64isplayName\x12*\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NR\x0b\x64\x65scription\x12Q\n\x0flifecycle_stage\x18\x04 \x01(\x0e\x32(.penstock.api.tracking.v1.LifecycleStageR\x0elifecycleStage\x12\\\n\x04tags\x18\x05 \x03(\x0b\x32..penstock.api.tracking.v1.Experiment.TagsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x64\"\x07r\x05\x10\x01\x18\xfa\x01*\x05r\x03\x18\xc0>R\x04tags\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1b\n\x04\x65tag\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x1a\x37\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*j\n\x0eLifecycleStage\x12\x1f\n\x1bLIFECYCLE_STAGE_UNSPECIFIED\x10\x00\x12\x1a\n\x16LIFECYCLE_STAGE_ACTIVE\x10\x01\x12\x1b\n\x17LIFECYCLE_STAGE_DELETED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)penstock/api/tracking/v1/experiment.proto\x12\x18penstock.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x05\n\nExperiment\x12i\n\x04name\x18\x01 \x01(\tBU\xbaHRrP2N^(projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/experiments/(0|[1-9][0-9]{0,17}))?$R\x04name\x12+\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x0b\x64isplayName\x12*\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NR\x0b\x64\x65scription\x12Q\n\x0flifecycle_stage\x18\x04 \x01(\x0e\x32(.penstock.api.tracking.v1.LifecycleStageR\x0elifecycleStage\x12^\n\x04tags\x18\x05 \x03(\x0b\x32..penstock.api.tracking.v1.Experiment.TagsEntryB\x1a\xbaH\x17\x9a\x01\x14\x10\xe8\x07\"\x07r\x05\x10\x01\x18\xfa\x01*\x06r\x04\x18\xa0\x9c\x01R\x04tags\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1b\n\x04\x65tag\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x35\n\x11\x61rtifact_location\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\x10\x61rtifactLocation\x1a\x37\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*j\n\x0eLifecycleStage\x12\x1f\n\x1bLIFECYCLE_STAGE_UNSPECIFIED\x10\x00\x12\x1a\n\x16LIFECYCLE_STAGE_ACTIVE\x10\x01\x12\x1b\n\x17LIFECYCLE_STAGE_DELETED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,13 +41,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPERIMENT'].fields_by_name['description']._loaded_options = None
   _globals['_EXPERIMENT'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\220N'
   _globals['_EXPERIMENT'].fields_by_name['tags']._loaded_options = None
-  _globals['_EXPERIMENT'].fields_by_name['tags']._serialized_options = b'\272H\025\232\001\022\020d\"\007r\005\020\001\030\372\001*\005r\003\030\300>'
+  _globals['_EXPERIMENT'].fields_by_name['tags']._serialized_options = b'\272H\027\232\001\024\020\350\007\"\007r\005\020\001\030\372\001*\006r\004\030\240\234\001'
   _globals['_EXPERIMENT'].fields_by_name['etag']._loaded_options = None
   _globals['_EXPERIMENT'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_LIFECYCLESTAGE']._serialized_start=700
-  _globals['_LIFECYCLESTAGE']._serialized_end=806
+  _globals['_EXPERIMENT'].fields_by_name['artifact_location']._loaded_options = None
+  _globals['_EXPERIMENT'].fields_by_name['artifact_location']._serialized_options = b'\272H\005r\003\030\200\020'
+  _globals['_LIFECYCLESTAGE']._serialized_start=757
+  _globals['_LIFECYCLESTAGE']._serialized_end=863
   _globals['_EXPERIMENT']._serialized_start=105
-  _globals['_EXPERIMENT']._serialized_end=698
-  _globals['_EXPERIMENT_TAGSENTRY']._serialized_start=643
-  _globals['_EXPERIMENT_TAGSENTRY']._serialized_end=698
+  _globals['_EXPERIMENT']._serialized_end=755
+  _globals['_EXPERIMENT_TAGSENTRY']._serialized_start=700
+  _globals['_EXPERIMENT_TAGSENTRY']._serialized_end=755
 # @@protoc_insertion_point(module_scope)

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from penstock.api.tracking.v1 import dataset_pb2 as penstock_dot_api_dot_tracking_dot_v1_dot_dataset__pb2
 from penstock.api.tracking.v1 import experiment_pb2 as penstock_dot_api_dot_tracking_dot_v1_dot_experiment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/api/tracking/v1/run.proto\x12\x18penstock.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)penstock/api/tracking/v1/experiment.proto\"\xcf\x01\n\x05Value\x12-\n\x0cstring_value\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc0>H\x00R\x0bstringValue\x12\x1d\n\tint_value\x18\x02 \x01(\x03H\x00R\x08intValue\x12#\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00R\x0b\x64oubleValue\x12\x1f\n\nbool_value\x18\x04 \x01(\x08H\x00R\tboolValue\x12*\n\njson_value\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\x80\xfa\x01H\x00R\tjsonValueB\x06\n\x04kind\"y\n\x05Param\x12\x31\n\x03key\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xfa\x01\x32\x13^[^\\x00-\\x1f\\x7f]+$R\x03key\x12=\n\x05value\x18\x02 \x01(\x0b\x32\x1f.penstock.api.tracking.v1.ValueB\x06\xbaH\x03\xc8\x01\x01R\x05value\"X\n\x03Tag\x12\x31\n\x03key\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xfa\x01\x32\x13^[^\\x00-\\x1f\\x7f]+$R\x03key\x12\x1e\n\x05value\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc0>R\x05value\"\x80\x01\n\x0cSummaryEntry\x12\x31\n\x03key\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xfa\x01\x32\x13^[^\\x00-\\x1f\\x7f]+$R\x03key\x12=\n\x05value\x18\x02 \x01(\x0b\x32\x1f.penstock.api.tracking.v1.ValueB\x06\xbaH\x03\xc8\x01\x01R\x05value\"\xcc\x01\n\x10MetricDefinition\x12\x1c\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfa\x01R\x03key\x12\x1d\n\x05x_key\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xfa\x01R\x04xKey\x12\x38\n\x04goal\x18\x03 \x01(\x0e\x32$.penstock.api.tracking.v1.MetricGoalR\x04goal\x12\x41\n\x07summary\x18\x04 \x01(\x0e\x32\'.penstock.api.tracking.v1.MetricSummaryR\x07summary\"\xa8\x01\n\x0cLatestMetric\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x12\n\x04step\x18\x03 \x01(\x03R\x04step\x12 \n\x0ctime_unix_us\x18\x04 \x01(\x03R\ntimeUnixUs\x12\x10\n\x03min\x18\x05 \x01(\x01R\x03min\x12\x10\n\x03max\x18\x06 \x01(\x01R\x03max\x12\x16\n\x06points\x18\x07 \x01(\x03R\x06points\"\xe9\x08\n\x03Run\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12+\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x0b\x64isplayName\x12\x1e\n\nexperiment\x18\x03 \x01(\tR\nexperiment\x12\x38\n\x05state\x18\x04 \x01(\x0e\x32\".penstock.api.tracking.v1.RunStateR\x05state\x12Q\n\x0flifecycle_stage\x18\x05 \x01(\x0e\x32(.penstock.api.tracking.v1.LifecycleStageR\x0elifecycleStage\x12\x39\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\x41\n\x0eheartbeat_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rheartbeatTime\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x18\n\x07\x63reator\x18\x0b \x01(\tR\x07\x63reator\x12\x1f\n\x05notes\x18\x0c \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06R\x05notes\x12\x1e\n\x05group\x18\r \x01(\tB\x08\xbaH\x05r\x03\x18\xfa\x01R\x05group\x12(\n\x0b\x66orked_from\x18\x0e \x01(\tB\x07\xbaH\x04r\x02\x18xR\nforkedFrom\x12\x1b\n\tfork_step\x18\x0f \x01(\x03R\x08\x66orkStep\x12\x37\n\x06params\x18\x10 \x03(\x0b\x32\x1f.penstock.api.tracking.v1.ParamR\x06params\x12\x31\n\x04tags\x18\x11 \x03(\x0b\x32\x1d.penstock.api.tracking.v1.TagR\x04tags\x12@\n\x07summary\x18\x12 \x03(\x0b\x32&.penstock.api.tracking.v1.SummaryEntryR\x07summary\x12Y\n\x12metric_definitions\x18\x13 \x03(\x0b\x32*.penstock.api.tracking.v1.MetricDefinitionR\x11metricDefinitions\x12M\n\x0elatest_metrics\x18\x14 \x03(\x0b\x32&.penstock.api.tracking.v1.LatestMetricR\rlatestMetrics\x12\x18\n\x07\x66\x61ilure\x18\x15 \x01(\tR\x07\x66\x61ilure\x12\x1b\n\x04\x65tag\x18\x16 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x14\n\x05ranks\x18\x17 \x03(\x05R\x05ranks*\x97\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x16\n\x12RUN_STATE_FINISHED\x10\x02\x12\x14\n\x10RUN_STATE_FAILED\x10\x03\x12\x14\n\x10RUN_STATE_KILLED\x10\x04\x12\x15\n\x11RUN_STATE_CRASHED\x10\x05*]\n\nMetricGoal\x12\x1b\n\x17METRIC_GOAL_UNSPECIFIED\x10\x00\x12\x18\n\x14METRIC_GOAL_MINIMIZE\x10\x01\x12\x18\n\x14METRIC_GOAL_MAXIMIZE\x10\x02*z\n\rMetricSummary\x12\x1e\n\x1aMETRIC_SUMMARY_UNSPECIFIED\x10\x00\x12\x19\n\x15METRIC_SUMMARY_LATEST\x10\x01\x12\x16\n\x12METRIC_SUMMARY_MIN\x10\x02\x12\x16\n\x12METRIC_SUMMARY_MAX\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/api/tracking/v1/run.proto\x12\x18penstock.api.tracking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&penstock/api/tracking/v1/dataset.proto\x1a)penstock/api/tracking/v1/experiment.proto\"\xcf\x01\n\x05Value\x12-\n\x0cstring_value\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc0>H\x00R\x0bstringValue\x12\x1d\n\tint_value\x18\x02 \x01(\x03H\x00R\x08intValue\x12#\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00R\x0b\x64oubleValue\x12\x1f\n\nbool_value\x18\x04 \x01(\x08H\x00R\tboolValue\x12*\n\njson_value\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\x80\xfa\x01H\x00R\tjsonValueB\x06\n\x04kind\"y\n\x05Param\x12\x31\n\x03key\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xfa\x01\x32\x13^[^\\x00-\\x1f\\x7f]+$R\x03key\x12=\n\x05value\x18\x02 \x01(\x0b\x32\x1f.penstock.api.tracking.v1.ValueB\x06\xbaH\x03\xc8\x01\x01R\x05value\"X\n\x03Tag\x12\x31\n\x03key\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xfa\x01\x32\x13^[^\\x00-\\x1f\\x7f]+$R\x03key\x12\x1e\n\x05value\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc0>R\x05value\"\x80\x01\n\x0cSummaryEntry\x12\x31\n\x03key\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xfa\x01\x32\x13^[^\\x00-\\x1f\\x7f]+$R\x03key\x12=\n\x05value\x18\x02 \x01(\x0b\x32\x1f.penstock.api.tracking.v1.ValueB\x06\xbaH\x03\xc8\x01\x01R\x05value\"\xcc\x01\n\x10MetricDefinition\x12\x1c\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfa\x01R\x03key\x12\x1d\n\x05x_key\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xfa\x01R\x04xKey\x12\x38\n\x04goal\x18\x03 \x01(\x0e\x32$.penstock.api.tracking.v1.MetricGoalR\x04goal\x12\x41\n\x07summary\x18\x04 \x01(\x0e\x32\'.penstock.api.tracking.v1.MetricSummaryR\x07summary\"\xa8\x01\n\x0cLatestMetric\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x12\n\x04step\x18\x03 \x01(\x03R\x04step\x12 \n\x0ctime_unix_us\x18\x04 \x01(\x03R\ntimeUnixUs\x12\x10\n\x03min\x18\x05 \x01(\x01R\x03min\x12\x10\n\x03max\x18\x06 \x01(\x01R\x03max\x12\x16\n\x06points\x18\x07 \x01(\x03R\x06points\"\xe7\n\n\x03Run\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12+\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x0b\x64isplayName\x12\x1e\n\nexperiment\x18\x03 \x01(\tR\nexperiment\x12\x38\n\x05state\x18\x04 \x01(\x0e\x32\".penstock.api.tracking.v1.RunStateR\x05state\x12Q\n\x0flifecycle_stage\x18\x05 \x01(\x0e\x32(.penstock.api.tracking.v1.LifecycleStageR\x0elifecycleStage\x12\x39\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\x41\n\x0eheartbeat_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rheartbeatTime\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x18\n\x07\x63reator\x18\x0b \x01(\tR\x07\x63reator\x12\x1f\n\x05notes\x18\x0c \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06R\x05notes\x12\x1e\n\x05group\x18\r \x01(\tB\x08\xbaH\x05r\x03\x18\xfa\x01R\x05group\x12(\n\x0b\x66orked_from\x18\x0e \x01(\tB\x07\xbaH\x04r\x02\x18xR\nforkedFrom\x12\x1b\n\tfork_step\x18\x0f \x01(\x03R\x08\x66orkStep\x12\x37\n\x06params\x18\x10 \x03(\x0b\x32\x1f.penstock.api.tracking.v1.ParamR\x06params\x12\x31\n\x04tags\x18\x11 \x03(\x0b\x32\x1d.penstock.api.tracking.v1.TagR\x04tags\x12@\n\x07summary\x18\x12 \x03(\x0b\x32&.penstock.api.tracking.v1.SummaryEntryR\x07summary\x12Y\n\x12metric_definitions\x18\x13 \x03(\x0b\x32*.penstock.api.tracking.v1.MetricDefinitionR\x11metricDefinitions\x12M\n\x0elatest_metrics\x18\x14 \x03(\x0b\x32&.penstock.api.tracking.v1.LatestMetricR\rlatestMetrics\x12\x18\n\x07\x66\x61ilure\x18\x15 \x01(\tR\x07\x66\x61ilure\x12\x1b\n\x04\x65tag\x18\x16 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x14\n\x05ranks\x18\x17 \x03(\x05R\x05ranks\x12\x1c\n\x04user\x18\x18 \x01(\tB\x08\xbaH\x05r\x03\x18\xfa\x01R\x04user\x12+\n\x11\x61rtifact_location\x18\x19 \x01(\tR\x10\x61rtifactLocation\x12\x42\n\x08\x64\x61tasets\x18\x1a \x03(\x0b\x32&.penstock.api.tracking.v1.DatasetInputR\x08\x64\x61tasets\x12!\n\x0cinput_models\x18\x1b \x03(\tR\x0binputModels\x12J\n\routput_models\x18\x1c \x03(\x0b\x32%.penstock.api.tracking.v1.ModelOutputR\x0coutputModels\"\x86\x01\n\x0bModelOutput\x12\x63\n\x05model\x18\x01 \x01(\tBM\xbaHJrH2F^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/loggedModels/m-[0-9a-f]{32}$R\x05model\x12\x12\n\x04step\x18\x02 \x01(\x03R\x04step*\xb0\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x16\n\x12RUN_STATE_FINISHED\x10\x02\x12\x14\n\x10RUN_STATE_FAILED\x10\x03\x12\x14\n\x10RUN_STATE_KILLED\x10\x04\x12\x15\n\x11RUN_STATE_CRASHED\x10\x05\x12\x17\n\x13RUN_STATE_SCHEDULED\x10\x06*]\n\nMetricGoal\x12\x1b\n\x17METRIC_GOAL_UNSPECIFIED\x10\x00\x12\x18\n\x14METRIC_GOAL_MINIMIZE\x10\x01\x12\x18\n\x14METRIC_GOAL_MAXIMIZE\x10\x02*z\n\rMetricSummary\x12\x1e\n\x1aMETRIC_SUMMARY_UNSPECIFIED\x10\x00\x12\x19\n\x15METRIC_SUMMARY_LATEST\x10\x01\x12\x16\n\x12METRIC_SUMMARY_MIN\x10\x02\x12\x16\n\x12METRIC_SUMMARY_MAX\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,24 +64,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUN'].fields_by_name['forked_from']._serialized_options = b'\272H\004r\002\030x'
   _globals['_RUN'].fields_by_name['etag']._loaded_options = None
   _globals['_RUN'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_RUNSTATE']._serialized_start=2205
-  _globals['_RUNSTATE']._serialized_end=2356
-  _globals['_METRICGOAL']._serialized_start=2358
-  _globals['_METRICGOAL']._serialized_end=2451
-  _globals['_METRICSUMMARY']._serialized_start=2453
-  _globals['_METRICSUMMARY']._serialized_end=2575
-  _globals['_VALUE']._serialized_start=141
-  _globals['_VALUE']._serialized_end=348
-  _globals['_PARAM']._serialized_start=350
-  _globals['_PARAM']._serialized_end=471
-  _globals['_TAG']._serialized_start=473
-  _globals['_TAG']._serialized_end=561
-  _globals['_SUMMARYENTRY']._serialized_start=564
-  _globals['_SUMMARYENTRY']._serialized_end=692
-  _globals['_METRICDEFINITION']._serialized_start=695
-  _globals['_METRICDEFINITION']._serialized_end=899
-  _globals['_LATESTMETRIC']._serialized_start=902
-  _globals['_LATESTMETRIC']._serialized_end=1070
-  _globals['_RUN']._serialized_start=1073
-  _globals['_RUN']._serialized_end=2202
+  _globals['_RUN'].fields_by_name['user']._loaded_options = None
+  _globals['_RUN'].fields_by_name['user']._serialized_options = b'\272H\005r\003\030\372\001'
+  _globals['_MODELOUTPUT'].fields_by_name['model']._loaded_options = None
+  _globals['_MODELOUTPUT'].fields_by_name['model']._serialized_options = b'\272HJrH2F^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/loggedModels/m-[0-9a-f]{32}$'
+  _globals['_RUNSTATE']._serialized_start=2636
+  _globals['_RUNSTATE']._serialized_end=2812
+  _globals['_METRICGOAL']._serialized_start=2814
+  _globals['_METRICGOAL']._serialized_end=2907
+  _globals['_METRICSUMMARY']._serialized_start=2909
+  _globals['_METRICSUMMARY']._serialized_end=3031
+  _globals['_VALUE']._serialized_start=181
+  _globals['_VALUE']._serialized_end=388
+  _globals['_PARAM']._serialized_start=390
+  _globals['_PARAM']._serialized_end=511
+  _globals['_TAG']._serialized_start=513
+  _globals['_TAG']._serialized_end=601
+  _globals['_SUMMARYENTRY']._serialized_start=604
+  _globals['_SUMMARYENTRY']._serialized_end=732
+  _globals['_METRICDEFINITION']._serialized_start=735
+  _globals['_METRICDEFINITION']._serialized_end=939
+  _globals['_LATESTMETRIC']._serialized_start=942
+  _globals['_LATESTMETRIC']._serialized_end=1110
+  _globals['_RUN']._serialized_start=1113
+  _globals['_RUN']._serialized_end=2496
+  _globals['_MODELOUTPUT']._serialized_start=2499
+  _globals['_MODELOUTPUT']._serialized_end=2633
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,9 @@ from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from penstock.api.common.v1 import access_pb2 as _access_pb2
+from penstock.api.tracking.v1 import dataset_pb2 as _dataset_pb2
 from penstock.api.tracking.v1 import experiment_pb2 as _experiment_pb2
+from penstock.api.tracking.v1 import logged_model_pb2 as _logged_model_pb2
 from penstock.api.tracking.v1 import metric_pb2 as _metric_pb2
 from penstock.api.tracking.v1 import run_pb2 as _run_pb2
 from google.protobuf.internal import containers as _containers
@@ -16,14 +18,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateExperimentRequest(_message.Message):
-    __slots__ = ("parent", "experiment", "request_id")
+    __slots__ = ("parent", "experiment", "request_id", "refuse_deleted_name")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REFUSE_DELETED_NAME_FIELD_NUMBER: _ClassVar[int]
     parent: str
     experiment: _experiment_pb2.Experiment
     request_id: str
-    def __init__(self, parent: _Optional[str] = ..., experiment: _Optional[_Union[_experiment_pb2.Experiment, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    refuse_deleted_name: bool
+    def __init__(self, parent: _Optional[str] = ..., experiment: _Optional[_Union[_experiment_pb2.Experiment, _Mapping]] = ..., request_id: _Optional[str] = ..., refuse_deleted_name: _Optional[bool] = ...) -> None: ...
 
 class CreateExperimentResponse(_message.Message):
     __slots__ = ("experiment",)
@@ -44,18 +48,22 @@ class GetExperimentResponse(_message.Message):
     def __init__(self, experiment: _Optional[_Union[_experiment_pb2.Experiment, _Mapping]] = ...) -> None: ...
 
 class ListExperimentsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "show_deleted", "display_name")
+    __slots__ = ("parent", "page_size", "page_token", "show_deleted", "display_name", "filter", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     show_deleted: bool
     display_name: str
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., show_deleted: _Optional[bool] = ..., display_name: _Optional[str] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., show_deleted: _Optional[bool] = ..., display_name: _Optional[str] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListExperimentsResponse(_message.Message):
     __slots__ = ("experiments", "next_page_token")
@@ -92,10 +100,12 @@ class DeleteExperimentResponse(_message.Message):
     def __init__(self, experiment: _Optional[_Union[_experiment_pb2.Experiment, _Mapping]] = ...) -> None: ...
 
 class RestoreExperimentRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "all_runs")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    ALL_RUNS_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    all_runs: bool
+    def __init__(self, name: _Optional[str] = ..., all_runs: _Optional[bool] = ...) -> None: ...
 
 class RestoreExperimentResponse(_message.Message):
     __slots__ = ("experiment",)
@@ -288,7 +298,7 @@ class RestoreRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[_run_pb2.Run, _Mapping]] = ...) -> None: ...
 
 class LogBatchRequest(_message.Message):
-    __slots__ = ("run", "metrics", "params", "tags", "removed_tags", "summary", "collapse_identical", "request_id")
+    __slots__ = ("run", "metrics", "params", "tags", "removed_tags", "summary", "collapse_identical", "request_id", "change", "keep_zero_times")
     RUN_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     PARAMS_FIELD_NUMBER: _ClassVar[int]
@@ -297,6 +307,8 @@ class LogBatchRequest(_message.Message):
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     COLLAPSE_IDENTICAL_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_ZERO_TIMES_FIELD_NUMBER: _ClassVar[int]
     run: str
     metrics: _containers.RepeatedCompositeFieldContainer[MetricPoint]
     params: _containers.RepeatedCompositeFieldContainer[_run_pb2.Param]
@@ -305,25 +317,189 @@ class LogBatchRequest(_message.Message):
     summary: _containers.RepeatedCompositeFieldContainer[_run_pb2.SummaryEntry]
     collapse_identical: bool
     request_id: str
-    def __init__(self, run: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[MetricPoint, _Mapping]]] = ..., params: _Optional[_Iterable[_Union[_run_pb2.Param, _Mapping]]] = ..., tags: _Optional[_Iterable[_Union[_run_pb2.Tag, _Mapping]]] = ..., removed_tags: _Optional[_Iterable[str]] = ..., summary: _Optional[_Iterable[_Union[_run_pb2.SummaryEntry, _Mapping]]] = ..., collapse_identical: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+    change: RunChange
+    keep_zero_times: bool
+    def __init__(self, run: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[MetricPoint, _Mapping]]] = ..., params: _Optional[_Iterable[_Union[_run_pb2.Param, _Mapping]]] = ..., tags: _Optional[_Iterable[_Union[_run_pb2.Tag, _Mapping]]] = ..., removed_tags: _Optional[_Iterable[str]] = ..., summary: _Optional[_Iterable[_Union[_run_pb2.SummaryEntry, _Mapping]]] = ..., collapse_identical: _Optional[bool] = ..., request_id: _Optional[str] = ..., change: _Optional[_Union[RunChange, _Mapping]] = ..., keep_zero_times: _Optional[bool] = ...) -> None: ...
+
+class RunChange(_message.Message):
+    __slots__ = ("display_name", "state", "end_time")
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    display_name: str
+    state: _run_pb2.RunState
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, display_name: _Optional[str] = ..., state: _Optional[_Union[_run_pb2.RunState, str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class MetricPoint(_message.Message):
-    __slots__ = ("key", "value", "step", "time_unix_us")
+    __slots__ = ("key", "value", "step", "time_unix_us", "logged_model", "dataset_name", "dataset_digest")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TIME_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    LOGGED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    DATASET_NAME_FIELD_NUMBER: _ClassVar[int]
+    DATASET_DIGEST_FIELD_NUMBER: _ClassVar[int]
     key: str
     value: float
     step: int
     time_unix_us: int
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ..., step: _Optional[int] = ..., time_unix_us: _Optional[int] = ...) -> None: ...
+    logged_model: str
+    dataset_name: str
+    dataset_digest: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ..., step: _Optional[int] = ..., time_unix_us: _Optional[int] = ..., logged_model: _Optional[str] = ..., dataset_name: _Optional[str] = ..., dataset_digest: _Optional[str] = ...) -> None: ...
 
 class LogBatchResponse(_message.Message):
     __slots__ = ("repeated_request",)
     REPEATED_REQUEST_FIELD_NUMBER: _ClassVar[int]
     repeated_request: bool
     def __init__(self, repeated_request: _Optional[bool] = ...) -> None: ...
+
+class LogInputsRequest(_message.Message):
+    __slots__ = ("run", "datasets", "models")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    DATASETS_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    datasets: _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetInput]
+    models: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run: _Optional[str] = ..., datasets: _Optional[_Iterable[_Union[_dataset_pb2.DatasetInput, _Mapping]]] = ..., models: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LogInputsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LogOutputsRequest(_message.Message):
+    __slots__ = ("run", "models")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    models: _containers.RepeatedCompositeFieldContainer[_run_pb2.ModelOutput]
+    def __init__(self, run: _Optional[str] = ..., models: _Optional[_Iterable[_Union[_run_pb2.ModelOutput, _Mapping]]] = ...) -> None: ...
+
+class LogOutputsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateLoggedModelRequest(_message.Message):
+    __slots__ = ("parent", "model", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    model: _logged_model_pb2.LoggedModel
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., model: _Optional[_Union[_logged_model_pb2.LoggedModel, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreateLoggedModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _logged_model_pb2.LoggedModel
+    def __init__(self, model: _Optional[_Union[_logged_model_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
+
+class GetLoggedModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetLoggedModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _logged_model_pb2.LoggedModel
+    def __init__(self, model: _Optional[_Union[_logged_model_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
+
+class DatasetReference(_message.Message):
+    __slots__ = ("name", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class SearchLoggedModelsRequest(_message.Message):
+    __slots__ = ("parent", "experiments", "filter", "order_by", "datasets", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    DATASETS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    experiments: _containers.RepeatedScalarFieldContainer[str]
+    filter: str
+    order_by: str
+    datasets: _containers.RepeatedCompositeFieldContainer[DatasetReference]
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., experiments: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ..., datasets: _Optional[_Iterable[_Union[DatasetReference, _Mapping]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class SearchLoggedModelsResponse(_message.Message):
+    __slots__ = ("models", "next_page_token")
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[_logged_model_pb2.LoggedModel]
+    next_page_token: str
+    def __init__(self, models: _Optional[_Iterable[_Union[_logged_model_pb2.LoggedModel, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class AnnotateLoggedModelRequest(_message.Message):
+    __slots__ = ("name", "params", "tags", "removed_tags")
+    class ParamsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_TAGS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    params: _containers.ScalarMap[str, str]
+    tags: _containers.ScalarMap[str, str]
+    removed_tags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., params: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., removed_tags: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AnnotateLoggedModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _logged_model_pb2.LoggedModel
+    def __init__(self, model: _Optional[_Union[_logged_model_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
+
+class FinishLoggedModelRequest(_message.Message):
+    __slots__ = ("name", "state")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: _logged_model_pb2.LoggedModelState
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[_logged_model_pb2.LoggedModelState, str]] = ...) -> None: ...
+
+class FinishLoggedModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _logged_model_pb2.LoggedModel
+    def __init__(self, model: _Optional[_Union[_logged_model_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
+
+class DeleteLoggedModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeleteLoggedModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _logged_model_pb2.LoggedModel
+    def __init__(self, model: _Optional[_Union[_logged_model_pb2.LoggedModel, _Mapping]] = ...) -> None: ...
 
 class ChangeParamRequest(_message.Message):
     __slots__ = ("run", "param")

@@ -118,6 +118,46 @@ class TrackingServiceStub:
                 request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogBatchRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogBatchResponse.FromString,
                 _registered_method=True)
+        self.LogInputs = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/LogInputs',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsResponse.FromString,
+                _registered_method=True)
+        self.LogOutputs = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/LogOutputs',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsResponse.FromString,
+                _registered_method=True)
+        self.CreateLoggedModel = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/CreateLoggedModel',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateLoggedModelRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateLoggedModelResponse.FromString,
+                _registered_method=True)
+        self.GetLoggedModel = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/GetLoggedModel',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetLoggedModelRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetLoggedModelResponse.FromString,
+                _registered_method=True)
+        self.SearchLoggedModels = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/SearchLoggedModels',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsResponse.FromString,
+                _registered_method=True)
+        self.AnnotateLoggedModel = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/AnnotateLoggedModel',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.AnnotateLoggedModelRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.AnnotateLoggedModelResponse.FromString,
+                _registered_method=True)
+        self.FinishLoggedModel = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/FinishLoggedModel',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinishLoggedModelRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinishLoggedModelResponse.FromString,
+                _registered_method=True)
+        self.DeleteLoggedModel = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/DeleteLoggedModel',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelResponse.FromString,
+                _registered_method=True)
         self.ChangeParam = channel.unary_unary(
                 '/penstock.api.tracking.v1.TrackingService/ChangeParam',
                 request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ChangeParamRequest.SerializeToString,
@@ -177,7 +217,8 @@ class TrackingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExperiments(self, request, context):
-        """Lists the experiments of a project, newest first.
+        """Lists the experiments of a project, newest first, or those that match a filter, in an order.
+        Errors: INVALID_ARGUMENT (FILTER_INVALID, ORDER_INVALID; metadata `position`, `token`), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -281,6 +322,66 @@ class TrackingServiceServicer:
         writes nothing; keyed by its content digest, so a repeat changes nothing and completes what a crash cut short.
         Errors: NOT_FOUND, INVALID_ARGUMENT (BATCH_INVALID), FAILED_PRECONDITION (PARAM_CONFLICT, RUN_DELETED), RESOURCE_EXHAUSTED
         (TOO_MANY_ENTRIES, metadata `limit`; RUN_TOO_LARGE; STORAGE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogInputs(self, request, context):
+        """Adds datasets and logged models to what a run used. Those that it has are left as they are, so it is safe to repeat.
+        Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (RUN_DELETED), RESOURCE_EXHAUSTED (TOO_MANY_ENTRIES; RUN_TOO_LARGE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogOutputs(self, request, context):
+        """Adds logged models to what a run made. Those that it has are left as they are, so it is safe to repeat. Errors: as LogInputs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateLoggedModel(self, request, context):
+        """Creates a logged model, PENDING until FinishLoggedModel. Repeating a create with the same `request_id` returns the one made
+        first. Errors: NOT_FOUND (EXPERIMENT_NOT_FOUND), FAILED_PRECONDITION (EXPERIMENT_DELETED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLoggedModel(self, request, context):
+        """Returns a logged model, deleted or not. Errors: NOT_FOUND (LOGGED_MODEL_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchLoggedModels(self, request, context):
+        """Searches the logged models of experiments, deleted ones left out. Sees every acknowledged write.
+        Errors: INVALID_ARGUMENT (FILTER_INVALID, ORDER_INVALID; metadata `position`, `token`), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnnotateLoggedModel(self, request, context):
+        """Adds params, sets and removes tags of a logged model. Errors: NOT_FOUND (LOGGED_MODEL_NOT_FOUND), FAILED_PRECONDITION
+        (PARAM_CONFLICT), RESOURCE_EXHAUSTED (TOO_MANY_ENTRIES).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishLoggedModel(self, request, context):
+        """Says how far a logged model is. Safe to repeat. Errors: NOT_FOUND (LOGGED_MODEL_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteLoggedModel(self, request, context):
+        """Moves a logged model to the bin. Safe to repeat. Errors: NOT_FOUND (LOGGED_MODEL_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -423,6 +524,46 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.LogBatch,
                     request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogBatchRequest.FromString,
                     response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogBatchResponse.SerializeToString,
+            ),
+            'LogInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogInputs,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsResponse.SerializeToString,
+            ),
+            'LogOutputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogOutputs,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsResponse.SerializeToString,
+            ),
+            'CreateLoggedModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLoggedModel,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateLoggedModelRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateLoggedModelResponse.SerializeToString,
+            ),
+            'GetLoggedModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoggedModel,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetLoggedModelRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetLoggedModelResponse.SerializeToString,
+            ),
+            'SearchLoggedModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchLoggedModels,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsResponse.SerializeToString,
+            ),
+            'AnnotateLoggedModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnnotateLoggedModel,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.AnnotateLoggedModelRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.AnnotateLoggedModelResponse.SerializeToString,
+            ),
+            'FinishLoggedModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishLoggedModel,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinishLoggedModelRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinishLoggedModelResponse.SerializeToString,
+            ),
+            'DeleteLoggedModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLoggedModel,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelResponse.SerializeToString,
             ),
             'ChangeParam': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangeParam,
@@ -895,6 +1036,222 @@ class TrackingService:
             '/penstock.api.tracking.v1.TrackingService/LogBatch',
             penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogBatchRequest.SerializeToString,
             penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogInputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/LogInputs',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogInputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogOutputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/LogOutputs',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLoggedModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/CreateLoggedModel',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateLoggedModelRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateLoggedModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLoggedModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/GetLoggedModel',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetLoggedModelRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.GetLoggedModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchLoggedModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/SearchLoggedModels',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.SearchLoggedModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnnotateLoggedModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/AnnotateLoggedModel',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.AnnotateLoggedModelRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.AnnotateLoggedModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishLoggedModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/FinishLoggedModel',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinishLoggedModelRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.FinishLoggedModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteLoggedModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/DeleteLoggedModel',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.DeleteLoggedModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,86 @@
+"""Which operation each path of MLflow's API is, below `/api` of a project's tracking URI."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from penstock_gateway.mlflow import experiments, inputs, logged_models, metrics, runs
+from penstock_gateway.mlflow.calls import Call
+from penstock_gateway.mlflow.entities import Json
+
+__all__ = ["ROUTES", "Operation", "Route", "find"]
+
+Operation = Callable[[Call], Awaitable[Json | bytes]]
+"""Answers a request with JSON, or with the bytes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An operation and where it is.
+
+    Attributes:
+        method: Of HTTP.
+        path: Below `/api`, such as `/2.0/mlflow/runs/get`; a part in braces varies.
+        operation: What answers.
+    """
+
+    method: str
+    path: str
+    operation: Operation
+
+
+ROUTES: Final = (
+    Route("POST", "/2.0/mlflow/experiments/create", experiments.create),
+    Route("POST", "/2.0/mlflow/experiments/search", experiments.search),
+    Route("GET", "/2.0/mlflow/experiments/search", experiments.search),
+    Route("GET", "/2.0/mlflow/experiments/get", experiments.get),
+    Route("GET", "/2.0/mlflow/experiments/get-by-name", experiments.get_by_name),
+    Route("POST", "/2.0/mlflow/experiments/delete", experiments.delete),
+    Route("POST", "/2.0/mlflow/experiments/restore", experiments.restore),
+    Route("POST", "/2.0/mlflow/experiments/update", experiments.rename),
+    Route("POST", "/2.0/mlflow/experiments/set-experiment-tag", experiments.set_tag),
+    Route("POST", "/2.0/mlflow/experiments/delete-experiment-tag", experiments.delete_tag),
+    Route("POST", "/2.0/mlflow/runs/create", runs.create),
+    Route("GET", "/2.0/mlflow/runs/get", runs.get),
+    Route("POST", "/2.0/mlflow/runs/update", runs.update),
+    Route("POST", "/2.0/mlflow/runs/delete", runs.delete),
+    Route("POST", "/2.0/mlflow/runs/restore", runs.restore),
+    Route("POST", "/2.0/mlflow/runs/search", runs.search),
+    Route("POST", "/2.0/mlflow/runs/log-metric", runs.log_metric),
+    Route("POST", "/2.0/mlflow/runs/log-parameter", runs.log_param),
+    Route("POST", "/2.0/mlflow/runs/set-tag", runs.set_tag),
+    Route("POST", "/2.0/mlflow/runs/delete-tag", runs.delete_tag),
+    Route("POST", "/2.0/mlflow/runs/log-batch", runs.log_batch),
+    Route("POST", "/2.0/mlflow/runs/log-model", runs.log_model),
+    Route("POST", "/2.0/mlflow/runs/log-inputs", inputs.log_inputs),
+    Route("POST", "/2.0/mlflow/runs/outputs", inputs.log_outputs),
+    Route("GET", "/2.0/mlflow/metrics/get-history", metrics.get_history),
+    Route("GET", "/2.0/mlflow/metrics/get-history-bulk-interval", metrics.get_history_in_bulk),
+    Route("POST", "/2.0/mlflow/logged-models", logged_models.create),
+    Route("POST", "/2.0/mlflow/logged-models/search", logged_models.search),
+    Route("GET", "/2.0/mlflow/logged-models/{model_id}", logged_models.get),
+    Route("PATCH", "/2.0/mlflow/logged-models/{model_id}", logged_models.finalize),
+    Route("DELETE", "/2.0/mlflow/logged-models/{model_id}", logged_models.delete),
+    Route("PATCH", "/2.0/mlflow/logged-models/{model_id}/tags", logged_models.set_tags),
+    Route("DELETE", "/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}", logged_models.delete_tag),
+    Route("POST", "/2.0/mlflow/logged-models/{model_id}/params", logged_models.log_params),
+)
+
+_FIXED: Final = {(route.method, route.path): route for route in ROUTES if "{" not in route.path}
+_VARYING: Final = [
+    (route, re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(route.path))))
+    for route in ROUTES
+    if "{" in route.path
+]
+
+
+def find(method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
+    """The route of a request, with the parts of its path that vary; None if there is none."""
+    fixed = _FIXED.get((method, path))
+    if fixed is not None:
+        return fixed, {}
+    for route, pattern in _VARYING:
+        if route.method == method and (match := pattern.fullmatch(path)) is not None:
+            return route, match.groupdict()
+    return None

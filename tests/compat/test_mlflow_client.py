@@ -1,0 +1,121 @@
+"""MLflow's unmodified client against ours: one line of a script is other, its tracking URI."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.importing import Peer
+from support.platform import Platform
+
+from penstock.client import Client
+from penstock.client.records import run_record
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SCRIPT = Path(__file__).parent / "writers" / "use_mlflow.py"
+
+
+@pytest.fixture(scope="module")
+def script(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    with Peer(peers, SCRIPT, tmp_path_factory.mktemp("mlflow-client") / "log") as peer:
+        yield peer
+
+
+@pytest.fixture
+def uri(platform: Platform, client: Client, request: pytest.FixtureRequest) -> str:
+    """The tracking URI of a project of the test's own, with the token in it as `penstock up` prints it."""
+    project = request.node.name.removeprefix("test_").replace("_", "-")[:60].rstrip("-")
+    client.create_project(project)
+    return f"{platform.http}/projects/{project}".replace("http://", f"http://token:{platform.token}@")
+
+
+def project_of(uri: str) -> str:
+    return uri.rpartition("/")[2]
+
+
+def test_the_fluent_api(script: Peer, uri: str, client: Client) -> None:
+    done = script.ask("fluent", uri=uri)
+    assert (done["status"], done["name"]) == ("FINISHED", "parent")
+    assert done["params"] == {"lr": "0.01", "depth": "3", "model": "tree"}
+    assert done["metrics"] == {"loss": 0.05, "acc": 0.5, "f1": 0.25, "late": 1.0}
+    assert done["tags"] == {
+        "team": "vision",
+        "a": "1",
+        "b": "True",
+        "mlflow.note.content": "what it is about",
+        "mlflow.runName": "parent",
+    }
+    assert done["losses"] == [1 / (step + 1) for step in range(20)]
+    assert done["found"] == [done["children"][1]]
+    assert done["nested"] == sorted(done["children"])
+    # The same run, seen through our own client.
+    run = run_record(client.run(f"projects/{project_of(uri)}/runs/{done['parent']}"))
+    assert (run["display_name"], run["state"], run["params"]["lr"]) == ("parent", "FINISHED", "0.01")
+    assert run["tags"]["team"] == "vision"
+
+
+def test_a_script_that_fails(script: Peer, uri: str) -> None:
+    assert script.ask("failing", uri=uri) == {"status": "FAILED"}
+
+
+def test_the_client_api(script: Peer, uri: str) -> None:
+    done = script.ask("client_api", uri=uri)
+    assert done["experiment"] == [True, {"team": "a", "stage": "1"}, "active"]
+    assert done["experiments"] == ["renamed"]
+    assert done["errors"] == {
+        "param": "INVALID_PARAMETER_VALUE",
+        "missing run": "RESOURCE_DOES_NOT_EXIST",
+        "missing experiment": "RESOURCE_DOES_NOT_EXIST",
+        "name": "RESOURCE_ALREADY_EXISTS",
+    }
+    assert done["deleted"] == ["deleted", True]
+    assert done["history"] == [1000, 0.0, 999]
+    assert done["pages"] == [10, 10, 6]
+    assert done["run"] == ["renamed run", "ada"]
+    assert done["tags"] == ["mlflow.runName", "mlflow.user"]
+
+
+def test_autologging_of_scikit_learn(script: Peer, uri: str) -> None:
+    done = script.ask("autolog_sklearn", uri=uri)
+    assert (done["C"], done["class"], done["status"]) == ("0.5", "LogisticRegression", "FINISHED")
+    assert {"training_accuracy_score", "training_log_loss"} <= set(done["metrics"])
+    assert [["mlflow.data.context", "train"]] in [tags for _, tags in done["datasets"]]
+
+
+def test_datasets_and_logged_models(script: Peer, uri: str) -> None:
+    done = script.ask("datasets_and_models", uri=uri)
+    assert done["found"] == [True]
+    assert done["model"] == ["net", "READY", {"lr": "1"}, {"b": "2"}, True]
+    assert done["metrics"] == [["acc", 0.9, 1, "zeros", True]]
+    assert done["dataset"] == ["zeros", "training"]
+    assert done["outputs"] == [[True, 1]]
+
+
+def test_asynchronous_logging(script: Peer, uri: str) -> None:
+    assert script.ask("asynchronous", uri=uri)["steps"] == list(range(50))
+
+
+def test_runs_of_our_sdk_are_runs_of_mlflow(script: Peer, uri: str, platform: Platform) -> None:
+    training = f"""
+import penstock
+
+with penstock.init(project="{project_of(uri)}", experiment="ours", name="mine", config={{"lr": 0.1, "on": True}}) as run:
+    for step in range(10):
+        run.log({{"loss": step / 4}}, step=step)
+print(run.id)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", training], env=platform.env, capture_output=True, text=True, timeout=120, check=True
+    )
+    seen = script.ask("look", uri=uri, experiment="ours")
+    assert seen == {
+        "run": ran.stdout.strip(),
+        "name": "mine",
+        "status": "FINISHED",
+        "params": {"lr": "0.1", "on": "true"},
+        "metrics": {"loss": 2.25},
+        "losses": [step / 4 for step in range(10)],
+        "uri": f"mlflow-artifacts:/1/{ran.stdout.strip()}/artifacts",
+    }
