@@ -174,7 +174,7 @@ def _measure(store: str, settings: dict[str, str]) -> list[Figure]:
             together = [took for one in many for took in one.result()]
         (first,) = _times_ms(search, 1, 0)
         warm = _times_ms(search, SEARCHES, 0)
-        held = memory.figure(f"registry, {store}")
+        held = memory.figure(f"registry, {store}", "registry")
     return [
         Figure(
             name=f"alias resolve {what}, p99",

@@ -30,11 +30,11 @@ class Recorder:
     """Calls routes and remembers which."""
 
     def __init__(self, whole: Installation) -> None:
-        self._whole = whole
+        self.whole = whole
         self.called: set[tuple[str, str]] = set()
 
     async def __call__(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
-        answer = await self._whole.call(method, path, body, **options)
+        answer = await self.whole.call(method, path, body, **options)
         assert answer.status_code == 200, answer.text
         self.called.add((method, path.partition("?")[0]))
         if answer.headers["content-type"] == "application/x-ndjson":
@@ -187,6 +187,32 @@ async def _registry(call: Recorder, default: str) -> None:
     assert [v["number"] for v in latest["versions"]] == ["1"]
     await call("POST", f"{model}:setAlias", {"alias": "best", "version": "1", "reason": "only one"})
     assert (await call("GET", f"{model}/aliases/best"))["version"]["description"] == "dry"
+    lineage = await call("GET", f"{version}:lineage")
+    assert lineage == {}
+    hook = {"types": ["EVENT_TYPE_ALIAS_MOVED"], "http": {"url": "https://example.test/hook"}, "enabled": True}
+    created = await call("POST", f"{default}/webhooks", {"webhook": hook})
+    assert created["secret"].startswith("whsec_")
+    webhook = f"/api/v1/{created['webhook']['name']}"
+    assert (await call("GET", webhook))["webhook"]["http"] == hook["http"]
+    assert [h["name"] for h in (await call("GET", f"{default}/webhooks"))["webhooks"]] == [created["webhook"]["name"]]
+    paused = await call("PATCH", f"{webhook}?updateMask=enabled", {"enabled": False})
+    assert "enabled" not in paused["webhook"]
+    assert (await call("POST", f"{webhook}:rotateSecret"))["secret"] != created["secret"]
+    assert await call("GET", f"{webhook}/deliveries") == {}
+    # There is no delivery yet: the refusal comes from the RPC itself.
+    replay = f"{webhook}/deliveries/{'0' * 32}:replay"
+    refused = await call.whole.call("POST", replay)
+    assert (refused.status_code, refused.json()["error"]["details"][0]["reason"]) == (400, "WEBHOOK_DISABLED")
+    call.called.add(("POST", replay))
+    await call("DELETE", webhook)
+    async with call.whole.front.http.stream(
+        "GET", f"{default}/events:watch", headers={"Authorization": f"Bearer {call.whole.token}"}
+    ) as answer:
+        lines = answer.aiter_lines()
+        assert json.loads(await anext(lines)) == {"cursor": "0"}
+        first = json.loads(await anext(lines))["event"]
+    assert (first["type"], first["model"]) == ("EVENT_TYPE_MODEL_CREATED", "projects/default/models/wine 2")
+    call.called.add(("GET", f"{default}/events:watch"))
     policy = {"checks": [{"id": "floor", "threshold": {"metric": "acc", "min": 0.5}}]}
     assert (await call("PUT", f"{model}/gatePolicy", policy))["policy"]["revision"] == "1"
     assert (await call("GET", f"{model}/gatePolicy"))["policy"]["checks"] == policy["checks"]

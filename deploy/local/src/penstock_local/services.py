@@ -1,5 +1,6 @@
 """The services beside auth: what each is told when it starts, the same in one process and in processes of their own."""
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,11 +38,13 @@ class Service:
         name: Of its package `penstock_<name>`, its settings `PENSTOCK_<NAME>_...`, its directory and its log.
         stores: Which of its settings are which URLs of `StoreUrls`.
         parts: Imports the service, which takes a while.
+        passed: Which of its settings the environment of the launcher sets as well.
     """
 
     name: str
     stores: Mapping[str, str]
     parts: Callable[[], Parts]
+    passed: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -55,6 +58,7 @@ class Service:
             "auth_address": auth_address,
             "service_credential_file": str(data.service_credential_file),
             **{setting: getattr(stores, url) for setting, url in self.stores.items()},
+            **{name: os.environ.get(f"{self.prefix}_{name.upper()}", "") for name in self.passed},
             **settings,
         }
         return {f"{self.prefix}_{name.upper()}": value for name, value in values.items()}
@@ -80,6 +84,6 @@ SERVICES = (
         {"documents_url": "documents", "metric_log_url": "metric_log", "hot_url": "hot", "blobs_url": "blobs"},
         _tracking,
     ),
-    Service("registry", {"documents_url": "registry_documents"}, _registry),
+    Service("registry", {"documents_url": "registry_documents"}, _registry, passed=("webhook_hosts",)),
 )
 """The services beside auth, in the order of their start."""

@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 
 from penstock.api.registry.v1 import registry_service_pb2
-from penstock_kit.application import Application
+from penstock_kit.application import Application, Job
 from penstock_kit.clock import Clock
 from penstock_kit.server import Mount
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.open import open_documents
+from penstock_registry.events.dispatch import Dispatcher
+from penstock_registry.events.guard import TargetGuard
+from penstock_registry.events.sending import Sender
+from penstock_registry.events.service import EventService
+from penstock_registry.events.store import EVENT_COLLECTIONS, EventStore
 from penstock_registry.gates.service import GateService
 from penstock_registry.gates.store import GATE_COLLECTIONS, GateStore
 from penstock_registry.jobs import jobs
@@ -19,7 +24,7 @@ from penstock_registry.store import COLLECTIONS, RegistryStore
 
 __all__ = ["SERVICE", "RegistryStores", "build", "open_stores"]
 
-ALL_COLLECTIONS = (*COLLECTIONS, *GATE_COLLECTIONS)
+ALL_COLLECTIONS = (*COLLECTIONS, *GATE_COLLECTIONS, *EVENT_COLLECTIONS)
 SERVICE = registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]
 
 
@@ -43,13 +48,27 @@ async def open_stores(settings: RegistrySettings, clock: Clock) -> RegistryStore
     return RegistryStores(await open_documents(url, ALL_COLLECTIONS, mongo_driver=settings.mongo_driver))
 
 
-def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> Application:  # noqa: ARG001 - as every service's
+def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> Application:
     """Makes the registry service. Takes over the stores: closing the application closes them."""
-    store = RegistryStore(stores.documents, [collection.name for collection in GATE_COLLECTIONS])
+    documents = stores.documents
+    store = RegistryStore(documents, [collection.name for collection in GATE_COLLECTIONS])
     service = RegistryService(store, clock)
-    gates = GateService(store, GateStore(stores.documents), clock)
+    gates = GateService(store, GateStore(documents), clock)
+    hosts = (host.strip().lower() for host in settings.webhook_hosts.split(","))
+    guard = TargetGuard([host for host in hosts if host])
+    event_store = EventStore(documents)
+    events = EventService(event_store, guard, clock)
+    sender = Sender(guard, clock)
+
+    async def close() -> None:
+        await sender.close()
+        await stores.close()
+
     return Application(
-        mounts=[Mount(SERVICE, RegistryServicer(service, gates, ModelIndex(stores.documents)))],
-        jobs=jobs(service, store, clock),
-        close=stores.close,
+        mounts=[Mount(SERVICE, RegistryServicer(service, gates, events, ModelIndex(documents)))],
+        jobs=[
+            *jobs(service, store, event_store, clock),
+            Job("registry-webhooks", Dispatcher(event_store, sender, clock).run),
+        ],
+        close=close,
     )

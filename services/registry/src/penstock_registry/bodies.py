@@ -225,6 +225,7 @@ def event_body(event: Event) -> dict[str, Any]:
         "stage": event.stage,
         "verdict": event.verdict,
         "passed": event.passed,
+        "chain_length": event.chain_length,
     }
 
 
@@ -245,6 +246,7 @@ def event_of(event_id: str, body: Body) -> Event:
         stage=body["stage"],
         verdict=body["verdict"],
         passed=body["passed"],
+        chain_length=body.get("chain_length", 0),
     )
 
 

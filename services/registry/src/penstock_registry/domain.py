@@ -91,7 +91,7 @@ class EventType(IntEnum):
 class Event:
     """Something that happened to a model. `version` and `former_version` are numbers, 0 where there is none.
 
-    `verdict` is an id, empty where there is none.
+    `verdict` is an id, empty where there is none; `chain_length` counts the events that led to this one.
     """
 
     id: str
@@ -108,6 +108,7 @@ class Event:
     stage: str = ""
     verdict: str = ""
     passed: bool = False
+    chain_length: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ __all__ = [
     "AliasReserved",
     "ApprovalsMissing",
     "BaselineNotFound",
+    "CursorInvalid",
+    "DeliveryNotFound",
     "EtagMismatch",
     "EvaluationLimitReached",
     "FieldInvalid",
@@ -26,6 +28,7 @@ __all__ = [
     "ModelNotFound",
     "ModelTooLarge",
     "PolicyNotFound",
+    "TargetForbidden",
     "TooManyTags",
     "TooManyVersions",
     "VerdictNotFound",
@@ -33,6 +36,9 @@ __all__ = [
     "VersionLimitReached",
     "VersionNotFound",
     "VersionTooLarge",
+    "WebhookDisabled",
+    "WebhookLimitReached",
+    "WebhookNotFound",
 ]
 
 
@@ -72,6 +78,18 @@ class VerdictNotFound(NotFound):
     reason = "VERDICT_NOT_FOUND"
 
 
+class WebhookNotFound(NotFound):
+    """There is no such webhook."""
+
+    reason = "WEBHOOK_NOT_FOUND"
+
+
+class DeliveryNotFound(NotFound):
+    """The webhook has no such delivery."""
+
+    reason = "DELIVERY_NOT_FOUND"
+
+
 class ModelExists(AlreadyExists):
     """Another model of the project has the name."""
 
@@ -108,6 +126,12 @@ class ApprovalsMissing(PreconditionFailed):
     reason = "APPROVALS_MISSING"
 
 
+class WebhookDisabled(PreconditionFailed):
+    """The webhook does not fire."""
+
+    reason = "WEBHOOK_DISABLED"
+
+
 class VersionHasAliases(PreconditionFailed):
     """Aliases point to the version. Metadata: `aliases`."""
 
@@ -124,6 +148,18 @@ class FieldInvalid(InvalidInput):
     """A field of the request breaks a rule that the contract states in words."""
 
     reason = "FIELD_INVALID"
+
+
+class CursorInvalid(InvalidInput):
+    """A cursor is damaged."""
+
+    reason = "CURSOR_INVALID"
+
+
+class TargetForbidden(InvalidInput):
+    """A webhook may not go there."""
+
+    reason = "TARGET_FORBIDDEN"
 
 
 class AliasLimitReached(LimitExceeded):
@@ -154,6 +190,12 @@ class TooManyVersions(LimitExceeded):
     """The call would change more than `STAGE_CHANGES_MAX` versions."""
 
     reason = "TOO_MANY_VERSIONS"
+
+
+class WebhookLimitReached(LimitExceeded):
+    """The project has `WEBHOOKS_PER_PROJECT_MAX` webhooks."""
+
+    reason = "WEBHOOK_LIMIT_REACHED"
 
 
 class VersionLimitReached(LimitExceeded):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from penstock_kit.application import Job
 from penstock_kit.clock import Clock
+from penstock_registry.events.store import EventStore
 from penstock_registry.service import RegistryService
 from penstock_registry.store import RegistryStore
 
@@ -16,11 +17,13 @@ PURGE_INTERVAL_S = 3_600.0
 EVENTS_KEPT_S = 30 * 86_400
 
 
-def jobs(service: RegistryService, store: RegistryStore, clock: Clock) -> list[Job]:
+def jobs(service: RegistryService, store: RegistryStore, events: EventStore, clock: Clock) -> list[Job]:
     """Returns the loops of a running service. Any replica may run them, several at once as well."""
 
     async def purge() -> None:
-        await store.purge_events(clock.now_us() - EVENTS_KEPT_S * 1_000_000)
+        before_us = clock.now_us() - EVENTS_KEPT_S * 1_000_000
+        await store.purge_events(before_us)
+        await events.purge_deliveries(before_us)
 
     return [
         Job("registry-finish-deletions", _every(DELETION_CHECK_INTERVAL_S, service.finish_deletions)),

@@ -10,11 +10,13 @@ from google.protobuf.message import Message
 from penstock.api.registry.v1 import model_pb2
 from penstock.api.registry.v1 import registry_service_pb2 as pb
 from penstock_kit import paging
-from penstock_kit.access import current_caller
 from penstock_kit.names import ModelAliasName, ModelName, ModelVersionName, ProjectName
 from penstock_registry import convert
+from penstock_registry.acting import acting
 from penstock_registry.domain import AliasTarget, Stage
 from penstock_registry.errors import FieldInvalid
+from penstock_registry.events.service import EventService
+from penstock_registry.events.servicer import EventServicer
 from penstock_registry.gates.service import GateService
 from penstock_registry.gates.servicer import GateServicer
 from penstock_registry.pages import cursor_of
@@ -26,14 +28,17 @@ __all__ = ["RegistryServicer"]
 PAGE_BYTES_MAX: Final = 4_000_000  # within the 4 MiB that gRPC clients usually receive; a single item may have more
 
 
+LINEAGE_MAX: Final = 1_000
+
 M = TypeVar("M", bound=Message)
 
 
-class RegistryServicer(GateServicer):
+class RegistryServicer(GateServicer, EventServicer):
     """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
 
-    def __init__(self, service: RegistryService, gates: GateService, index: ModelIndex) -> None:
-        super().__init__(gates)
+    def __init__(self, service: RegistryService, gates: GateService, events: EventService, index: ModelIndex) -> None:
+        GateServicer.__init__(self, gates)
+        EventServicer.__init__(self, events)
         self._service = service
         self._index = index
 
@@ -46,7 +51,7 @@ class RegistryServicer(GateServicer):
             description=request.model.description,
             tags=dict(request.model.tags),
             request_id=request.request_id,
-            by=_caller(),
+            by=acting(context),
         )
         return pb.CreateModelResponse(model=convert.model_message(stored))
 
@@ -70,24 +75,24 @@ class RegistryServicer(GateServicer):
         new = request.model
         fields = _fields(request.update_mask, {"description": new.description, "tags": dict(new.tags)})
         stored = await self._service.update_model(
-            ModelName.parse(new.name), lambda model: replace(model, **fields), etag=new.etag, by=_caller()
+            ModelName.parse(new.name), lambda model: replace(model, **fields), etag=new.etag, by=acting(context)
         )
         return pb.UpdateModelResponse(model=convert.model_message(stored))
 
     async def UpdateModelTags(self, request: pb.UpdateModelTagsRequest, context: Any) -> pb.UpdateModelTagsResponse:
         stored = await self._service.update_model_tags(
-            ModelName.parse(request.name), dict(request.set), list(request.remove), by=_caller()
+            ModelName.parse(request.name), dict(request.set), list(request.remove), by=acting(context)
         )
         return pb.UpdateModelTagsResponse(model=convert.model_message(stored))
 
     async def RenameModel(self, request: pb.RenameModelRequest, context: Any) -> pb.RenameModelResponse:
         name = ModelName.parse(request.name)
         renamed = ModelName.parse(f"projects/{name.project}/models/{request.model_id}")
-        stored = await self._service.rename_model(name, renamed.model_id, by=_caller())
+        stored = await self._service.rename_model(name, renamed.model_id, by=acting(context))
         return pb.RenameModelResponse(model=convert.model_message(stored))
 
     async def DeleteModel(self, request: pb.DeleteModelRequest, context: Any) -> pb.DeleteModelResponse:
-        await self._service.delete_model(ModelName.parse(request.name), by=_caller())
+        await self._service.delete_model(ModelName.parse(request.name), by=acting(context))
         return pb.DeleteModelResponse()
 
     # Versions
@@ -101,7 +106,7 @@ class RegistryServicer(GateServicer):
             convert.draft_from_message(parent.project, request.version),
             convert.baseline_from_message(request.baseline) if request.HasField("baseline") else None,
             request_id=request.request_id,
-            by=_caller(),
+            by=acting(context),
         )
         model, stored = await self._service.get_version(ModelVersionName(parent, stored.value.number))
         return pb.CreateModelVersionResponse(version=convert.version_message(model, stored))
@@ -137,13 +142,27 @@ class RegistryServicer(GateServicer):
         versions = await self._version_messages(parent, page)
         return pb.ListLatestModelVersionsResponse(versions=[version for version in versions if version is not None])
 
+    async def GetLineage(self, request: pb.GetLineageRequest, context: Any) -> pb.GetLineageResponse:
+        name = ModelVersionName.parse(request.name)
+        model, stored = await self._service.get_version(name)
+        version = convert.version_message(model, stored)
+        return pb.GetLineageResponse(
+            run=version.run,
+            datasets=version.datasets,
+            versions_of_run=await self._others(name, "run", stored.value.run_id),
+            versions_of_manifest=await self._others(name, "artifact_manifest", stored.value.artifact_manifest),
+        )
+
     async def UpdateModelVersion(
         self, request: pb.UpdateModelVersionRequest, context: Any
     ) -> pb.UpdateModelVersionResponse:
         new = request.version
         fields = _fields(request.update_mask, {"description": new.description, "tags": dict(new.tags)})
         model, stored = await self._service.update_version(
-            ModelVersionName.parse(new.name), lambda version: replace(version, **fields), etag=new.etag, by=_caller()
+            ModelVersionName.parse(new.name),
+            lambda version: replace(version, **fields),
+            etag=new.etag,
+            by=acting(context),
         )
         return pb.UpdateModelVersionResponse(version=convert.version_message(model, stored))
 
@@ -151,7 +170,7 @@ class RegistryServicer(GateServicer):
         self, request: pb.UpdateModelVersionTagsRequest, context: Any
     ) -> pb.UpdateModelVersionTagsResponse:
         model, stored = await self._service.update_version_tags(
-            ModelVersionName.parse(request.name), dict(request.set), list(request.remove), by=_caller()
+            ModelVersionName.parse(request.name), dict(request.set), list(request.remove), by=acting(context)
         )
         return pb.UpdateModelVersionTagsResponse(version=convert.version_message(model, stored))
 
@@ -162,7 +181,7 @@ class RegistryServicer(GateServicer):
             ModelVersionName.parse(request.name),
             Stage(request.stage),
             archive_existing=request.archive_existing,
-            by=_caller(),
+            by=acting(context),
         )
         return pb.SetModelVersionStageResponse(version=convert.version_message(model, stored))
 
@@ -170,7 +189,7 @@ class RegistryServicer(GateServicer):
         self, request: pb.DeleteModelVersionRequest, context: Any
     ) -> pb.DeleteModelVersionResponse:
         await self._service.delete_version(
-            ModelVersionName.parse(request.name), delete_aliases=request.delete_aliases, by=_caller()
+            ModelVersionName.parse(request.name), delete_aliases=request.delete_aliases, by=acting(context)
         )
         return pb.DeleteModelVersionResponse()
 
@@ -183,7 +202,7 @@ class RegistryServicer(GateServicer):
             request.version,
             reason=request.reason,
             expected=request.expected_version if request.HasField("expected_version") else None,
-            by=_caller(),
+            by=acting(context),
         )
         return pb.SetModelAliasResponse(alias=convert.alias_message(parent, request.alias, target))
 
@@ -196,7 +215,7 @@ class RegistryServicer(GateServicer):
         )
 
     async def DeleteModelAlias(self, request: pb.DeleteModelAliasRequest, context: Any) -> pb.DeleteModelAliasResponse:
-        await self._service.delete_alias(ModelAliasName.parse(request.name), reason=request.reason, by=_caller())
+        await self._service.delete_alias(ModelAliasName.parse(request.name), reason=request.reason, by=acting(context))
         return pb.DeleteModelAliasResponse()
 
     async def ListAliasMoves(self, request: pb.ListAliasMovesRequest, context: Any) -> pb.ListAliasMovesResponse:
@@ -212,6 +231,18 @@ class RegistryServicer(GateServicer):
             moves=[convert.move_message(parent.project, move) for move in moves],
             next_page_token="" if cursor is None else paging.seal(digest, cursor),
         )
+
+    async def _others(self, name: ModelVersionName, attribute: str, value: str) -> list[str]:
+        """The names of other versions of the project with the same value of an attribute; none if it is empty."""
+        if not value:
+            return []
+        query = Query(f'{attribute} = "{value}"', "", LINEAGE_MAX + 1, "", "")
+        page = await self._index.versions(name.model.project, query)
+        found = [
+            str(ModelVersionName(ModelName(name.model.project, model_id), int(version_id.rpartition("/")[2])))
+            for version_id, model_id in zip(page.ids, page.model_ids, strict=True)
+        ]
+        return [other for other in found if other != str(name)][:LINEAGE_MAX]
 
     async def _version_messages(self, parent: ProjectName, page: Page) -> list[model_pb2.ModelVersion | None]:
         versions = await self._service.get_versions(parent, page.ids)
@@ -263,7 +294,3 @@ def _fields(mask: FieldMask, values: dict[str, Any]) -> dict[str, Any]:
         if path not in values:
             raise FieldInvalid(f"The mask names {path!r}; it may name {allowed}.", field="update_mask")
     return {path: values[path] for path in mask.paths}
-
-
-def _caller() -> str:
-    return current_caller().principal

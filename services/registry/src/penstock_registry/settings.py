@@ -20,6 +20,8 @@ class RegistrySettings:
         service_credential_file: The file with the secret by which services know each other; auth writes it.
         documents_url: Where its data is: `mongodb://host:port/database`; empty for a file in `data_dir`.
         mongo_driver: What drives MongoDB: `motor`, or its successor `pymongo`.
+        webhook_hosts: Hosts, `host` or `host:port`, separated by commas, to which webhooks may go although they have private
+            addresses or no TLS. All others must be public and have it.
     """
 
     data_dir: Path
@@ -27,3 +29,4 @@ class RegistrySettings:
     service_credential_file: Path
     documents_url: str = field(default="", repr=False)
     mongo_driver: MongoDriver = "motor"
+    webhook_hosts: str = ""

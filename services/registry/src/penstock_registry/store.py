@@ -41,6 +41,7 @@ from penstock_registry.errors import (
 
 __all__ = [
     "COLLECTIONS",
+    "EVENTS",
     "MODELS",
     "VERSIONS",
     "Change",

@@ -302,4 +302,11 @@ def _pause_s(attempt: int) -> float:
 
 
 def _with(metadata: Metadata, access: _Access | None) -> list[tuple[str, str | bytes]]:
-    return [*metadata, *([] if access is None else [("authorization", f"Bearer {access.token}")])]
+    found = list(metadata)
+    if access is not None:
+        found.append(("authorization", f"Bearer {access.token}"))
+    # Set by a webhook for the job that it starts: what the job does may fire webhooks again, and this is how they end.
+    chain_length = os.environ.get("PENSTOCK_CHAIN_LENGTH", "")
+    if chain_length.isascii() and chain_length.isdecimal():
+        found.append(("penstock-chain-length", chain_length))
+    return found

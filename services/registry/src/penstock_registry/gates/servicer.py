@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from penstock.api.registry.v1 import registry_service_pb2 as pb
 from penstock_kit import paging
-from penstock_kit.access import current_caller
 from penstock_kit.names import ModelAliasName, ModelName, ModelVersionName
+from penstock_registry.acting import acting
 from penstock_registry.convert import alias_message, dataset_from_message, metrics_from_messages
 from penstock_registry.gates import convert
 from penstock_registry.gates.service import GateService
@@ -26,7 +26,7 @@ class GateServicer:
     async def SetGatePolicy(self, request: pb.SetGatePolicyRequest, context: Any) -> pb.SetGatePolicyResponse:
         name = convert.parse_policy_name(request.policy.name)
         policy = await self._gates.set_policy(
-            name, convert.policy_from_message(request.policy), etag=request.policy.etag, by=current_caller().principal
+            name, convert.policy_from_message(request.policy), etag=request.policy.etag, by=acting(context)
         )
         return pb.SetGatePolicyResponse(policy=convert.policy_message(name, policy))
 
@@ -43,7 +43,7 @@ class GateServicer:
             metrics_from_messages(given.metrics),
             dataset_from_message(given.dataset) if given.HasField("dataset") else None,
             request_id=request.request_id,
-            by=current_caller().principal,
+            by=acting(context),
         )
         return pb.RecordEvaluationResponse(evaluation=convert.evaluation_message(parent, evaluation))
 
@@ -60,7 +60,7 @@ class GateServicer:
 
     async def CheckGate(self, request: pb.CheckGateRequest, context: Any) -> pb.CheckGateResponse:
         name = ModelVersionName.parse(request.name)
-        verdict = await self._gates.check(name, by=current_caller().principal)
+        verdict = await self._gates.check(name, by=acting(context))
         return pb.CheckGateResponse(verdict=convert.verdict_message(name.model, verdict))
 
     async def GetVerdict(self, request: pb.GetVerdictRequest, context: Any) -> pb.GetVerdictResponse:
@@ -84,9 +84,7 @@ class GateServicer:
 
     async def ApprovePromotion(self, request: pb.ApprovePromotionRequest, context: Any) -> pb.ApprovePromotionResponse:
         name = ModelVersionName.parse(request.name)
-        approval = await self._gates.approve(
-            name, request.alias, comment=request.comment, by=current_caller().principal
-        )
+        approval = await self._gates.approve(name, request.alias, comment=request.comment, by=acting(context))
         return pb.ApprovePromotionResponse(approval=convert.approval_message(name.model, approval))
 
     async def ListApprovals(self, request: pb.ListApprovalsRequest, context: Any) -> pb.ListApprovalsResponse:
@@ -106,7 +104,7 @@ class GateServicer:
             alias.alias,
             reason=request.reason,
             expected=request.expected_version if request.HasField("expected_version") else None,
-            by=current_caller().principal,
+            by=acting(context),
         )
         return pb.PromoteModelVersionResponse(alias=alias_message(name.model, alias.alias, target))
 

@@ -188,6 +188,56 @@ class RegistryServiceStub:
                 request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.PromoteModelVersionRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.PromoteModelVersionResponse.FromString,
                 _registered_method=True)
+        self.GetLineage = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/GetLineage',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.FromString,
+                _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/penstock.api.registry.v1.RegistryService/WatchEvents',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
+        self.CreateWebhook = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/CreateWebhook',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.CreateWebhookRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.CreateWebhookResponse.FromString,
+                _registered_method=True)
+        self.GetWebhook = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/GetWebhook',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetWebhookRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetWebhookResponse.FromString,
+                _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/ListWebhooks',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListWebhooksRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListWebhooksResponse.FromString,
+                _registered_method=True)
+        self.UpdateWebhook = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/UpdateWebhook',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.UpdateWebhookRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.UpdateWebhookResponse.FromString,
+                _registered_method=True)
+        self.DeleteWebhook = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/DeleteWebhook',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteWebhookRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteWebhookResponse.FromString,
+                _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/RotateWebhookSecret',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretResponse.FromString,
+                _registered_method=True)
+        self.ListDeliveries = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/ListDeliveries',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListDeliveriesRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.ReplayDelivery = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/ReplayDelivery',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ReplayDeliveryRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ReplayDeliveryResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer:
@@ -427,6 +477,81 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLineage(self, request, context):
+        """Returns what a version was made from, and which other versions have the same origin. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchEvents(self, request, context):
+        """Follows what happens in the registry of a project: each event once, in the order in which they happened, from the cursor on; a
+        heartbeat at least every ten seconds. Errors: INVALID_ARGUMENT (CURSOR_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateWebhook(self, request, context):
+        """Creates a webhook, which fires for events from now on. Errors: INVALID_ARGUMENT (FIELD_INVALID, TARGET_FORBIDDEN),
+        RESOURCE_EXHAUSTED (WEBHOOK_LIMIT_REACHED) when a project has 100.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWebhook(self, request, context):
+        """Returns a webhook. Errors: NOT_FOUND (WEBHOOK_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhooks(self, request, context):
+        """Lists the webhooks of a project, at most 100, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWebhook(self, request, context):
+        """Changes a webhook. Enabling one that the server disabled lets it fire again. Errors: NOT_FOUND (WEBHOOK_NOT_FOUND), ABORTED
+        (ETAG_MISMATCH), INVALID_ARGUMENT (FIELD_INVALID, TARGET_FORBIDDEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhook(self, request, context):
+        """Deletes a webhook with its deliveries. Errors: NOT_FOUND (WEBHOOK_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Makes a new secret. For 24 hours requests are signed with the former one too, so that the receiver can follow. Errors: NOT_FOUND
+        (WEBHOOK_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeliveries(self, request, context):
+        """Lists the deliveries of a webhook, newest first. Errors: NOT_FOUND (WEBHOOK_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDelivery(self, request, context):
+        """Makes a delivery anew, of the same event under the same id, whatever became of it before. Errors: NOT_FOUND (WEBHOOK_NOT_FOUND,
+        DELIVERY_NOT_FOUND), FAILED_PRECONDITION (WEBHOOK_DISABLED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -579,6 +704,56 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.PromoteModelVersion,
                     request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.PromoteModelVersionRequest.FromString,
                     response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.PromoteModelVersionResponse.SerializeToString,
+            ),
+            'GetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineage,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.WatchEventsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.WatchEventsResponse.SerializeToString,
+            ),
+            'CreateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhook,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.CreateWebhookRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.CreateWebhookResponse.SerializeToString,
+            ),
+            'GetWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhook,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetWebhookRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetWebhookResponse.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListWebhooksRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'UpdateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWebhook,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.UpdateWebhookRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.UpdateWebhookResponse.SerializeToString,
+            ),
+            'DeleteWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhook,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteWebhookRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteWebhookResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretResponse.SerializeToString,
+            ),
+            'ListDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeliveries,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListDeliveriesRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'ReplayDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDelivery,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ReplayDeliveryRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ReplayDeliveryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1395,6 +1570,276 @@ class RegistryService:
             '/penstock.api.registry.v1.RegistryService/PromoteModelVersion',
             penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.PromoteModelVersionRequest.SerializeToString,
             penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.PromoteModelVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/GetLineage',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/WatchEvents',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.WatchEventsRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.WatchEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/CreateWebhook',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.CreateWebhookRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.CreateWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/GetWebhook',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetWebhookRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/ListWebhooks',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListWebhooksRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/UpdateWebhook',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.UpdateWebhookRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.UpdateWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/DeleteWebhook',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteWebhookRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.DeleteWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/RotateWebhookSecret',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/ListDeliveries',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListDeliveriesRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/ReplayDelivery',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ReplayDeliveryRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ReplayDeliveryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,1 @@
+"""What happened: how others follow it, and the webhooks and CI systems that are told."""
