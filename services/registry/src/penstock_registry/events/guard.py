@@ -84,7 +84,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, guard: TargetGuard) -> None:
         self._guard = guard
-        self._backend: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()
+        self._backend: Any = httpcore2.AnyIOBackend()  # typed as a stand-in too, for where anyio is missing
 
     async def connect_tcp(
         self,
