@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore2
+from typing_extensions import override
 
 from penstock_registry.errors import TargetForbidden
 
@@ -86,6 +87,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         self._guard = guard
         self._backend: Any = httpcore2.AnyIOBackend()  # typed as a stand-in too, for where anyio is missing
 
+    @override
     async def connect_tcp(
         self,
         host: str,
