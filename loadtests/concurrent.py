@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtests.platforms import Processes, running_sink, running_stores
+from loadtests.platforms import Processes, running_servers, running_sink
 from loadtests.report import Figure, ServiceMemory, percentile
 from loadtests.stream import Metadata, Stream, access, batch_message, content_of, key_names, new_runs, own_channel
 from penstock.api.tracking.v1.tracking_service_pb2 import GetMetricSeriesRequest
@@ -103,11 +103,11 @@ def run() -> list[Figure]:
     """Figures for acknowledgements, lost and doubled points, memory; straight to the service and through the gateway."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_stores(Path(folder)) as running,
+        running_servers(Path(folder)) as services,
         running_sink() as sink,
     ):
-        memory = ServiceMemory(running.services.pid("tracking"))
-        latencies_s, wrong = asyncio.run(_measure(running.services, sink))
+        memory = ServiceMemory(services.pid("tracking"))
+        latencies_s, wrong = asyncio.run(_measure(services, sink))
         of_memory = memory.figure(f"{WRITERS} concurrent writers")
     figures: list[Figure] = []
     for way, said in (("service", "straight to the service"), ("gateway", "through the gateway")):

@@ -5,47 +5,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the platform is started as the tests start it
 
-from support.platform import Processes
+from support.platform import Processes, running_processes
 
-from penstock_local.servers import MongoServer, RedisServer
+from penstock_local.servers import MongoServer
 
-__all__ = ["Processes", "Running", "running_mongo", "running_sink", "running_stores"]
+__all__ = ["Processes", "running_embedded", "running_mongo", "running_servers", "running_sink"]
 
+MONGO_CACHE_GB: Final = 2.0  # of a mongod; by itself it would take half of the machine
 
-@dataclass(frozen=True)
-class Running:
-    """The services in processes of their own, on MongoDB and Redis.
-
-    Attributes:
-        services: The processes.
-        metric_log_url: The database of the metric log.
-    """
-
-    services: Processes
-    metric_log_url: str
+running_embedded = running_processes
+"""The services in processes of their own, on embedded stores."""
 
 
-@contextmanager
-def running_stores(folder: Path, *, compaction: bool = True) -> Iterator[Running]:
-    """Starts the services and their stores in a folder, and ends them."""
-    with MongoServer(folder / "mongo") as mongo, RedisServer(folder / "redis") as redis:
-        services = Processes(folder)
-        services.env |= {
-            "PENSTOCK_AUTH_DOCUMENTS_URL": mongo.database_url("auth"),
-            "PENSTOCK_TRACKING_DOCUMENTS_URL": mongo.database_url("tracking"),
-            "PENSTOCK_TRACKING_METRIC_LOG_URL": mongo.database_url("metrics"),
-            "PENSTOCK_TRACKING_HOT_URL": redis.url,
-            "PENSTOCK_TRACKING_COMPACTION": str(compaction).lower(),
-        }
-        try:
-            yield Running(services.start(), mongo.database_url("metrics"))
-        finally:
-            services.stop()
+def running_servers(folder: Path, *, compaction: bool = True) -> Processes:
+    """Starts the services in processes of their own, on MongoDB, Redis and S3. To be used with `with`."""
+    return running_processes(folder, "servers", compaction=compaction, mongo_cache_gb=MONGO_CACHE_GB)
 
 
 @contextmanager
@@ -64,5 +43,5 @@ def running_sink() -> Iterator[str]:
 @contextmanager
 def running_mongo(folder: Path) -> Iterator[str]:
     """The URL of a MongoDB that nobody else uses."""
-    with MongoServer(folder) as server:
+    with MongoServer(folder, cache_gb=MONGO_CACHE_GB) as server:
         yield server.url

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from loadtests.platforms import running_stores
+from loadtests.platforms import running_servers
 from loadtests.report import Figure, ServiceMemory, median
 from loadtests.stream import key_names
 
@@ -64,8 +64,8 @@ def run() -> list[Figure]:
     spooled: list[float] = []
     durable: list[float] = []
     details: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, running_stores(Path(folder)) as running:
-        platform = running.services
+    with tempfile.TemporaryDirectory() as folder, running_servers(Path(folder)) as services:
+        platform = services
         memory = ServiceMemory(platform.pid("tracking"))
         for number in range(ROUNDS):
             with _home(Path(folder) / f"offline{number}"):

@@ -1,13 +1,17 @@
 """`penstock up --stores servers`: real MongoDB, Redis and S3 servers that belong to the data directory."""
 
+import contextlib
 import json
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from pymongo import MongoClient
 from support.platform import PENSTOCK, Platform, running_platform
 from support.training import connection_of, eventually
 
@@ -16,6 +20,14 @@ from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock.client import Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("servers")]
+
+MANY_POINTS = """
+import penstock
+with penstock.init(system_metrics=False) as run:
+    for step in range(6_000):
+        run.log({f"loss/{key}": step + key for key in range(100)}, step=step)
+"""
+"""More points than a run may have outside of segments."""
 
 PROGRAMS = {"mongod", "redis-server", "minio", "weed"}
 
@@ -89,6 +101,32 @@ def test_a_server_that_dies_is_started_again(platform: Platform, program: str) -
 
     eventually(answers, "the data is there again")
     assert "Server ended, and is started again" in (platform.home / "data/logs/platform.log").read_text()
+
+
+def compactor(platform: Platform) -> psutil.Process | None:
+    """The process that compacts, while there is one."""
+    for child in psutil.Process(platform.pid).children():
+        with contextlib.suppress(psutil.Error):  # one that ended just now
+            if "penstock_tracking.compactor" in child.cmdline():
+                return child
+    return None
+
+
+def test_compaction_is_a_process_of_its_own_that_comes_back(tmp_path: Path) -> None:
+    with running_platform(tmp_path, "--processes", "--stores", "servers") as platform:
+        first = eventually(lambda: compactor(platform), "a compactor")
+        environment = first.environ()
+        assert environment["PENSTOCK_TRACKING_COMPACTION"] == "false"  # nor does the service, which has the same
+        first.kill()
+        second = eventually(lambda: compactor(platform), "another compactor")
+        assert second.pid != first.pid
+        subprocess.run([sys.executable, "-c", MANY_POINTS], env=platform.env, check=True, timeout=60)
+        with MongoClient[dict[str, Any]](environment["PENSTOCK_TRACKING_METRIC_LOG_URL"]) as mongo:
+            batches = mongo.get_default_database()["metric_batches"]
+            eventually(lambda: batches.estimated_document_count() == 0, "all batches in segments")
+        with Client(connection_of(platform.env)) as client:
+            [run] = client.runs("default")
+            assert {latest.step for latest in client.latest(run.name)} == {5_999}
 
 
 def test_data_in_stores_of_the_other_kind_is_not_passed_over(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, Self, TypeVar
 
 from penstock_local.servers import MinioServer, MongoServer, RedisServer, SeaweedServer
+from penstock_local.servers.mongo import CACHE_GB
 
 __all__ = ["PENSTOCK", "Platform", "Processes", "logged", "running_platform", "running_processes"]
 
@@ -113,20 +114,31 @@ class Platform:
 class Processes:
     """The platform as processes: `auth`, `tracking` or `tracking-1` and so on, `registry`, `gateway`, `dashboard`.
 
+    With store servers compaction is a process of its own, `compactor`, or does not happen.
+
     Attributes: as of `Platform`, but for `pid`.
         names: The processes, in the order of their start.
         mongo, redis: The servers, with the stores `servers`.
     """
 
-    def __init__(self, directory: Path, stores: Stores = "embedded", tracking_replicas: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        stores: Stores = "embedded",
+        tracking_replicas: int = 1,
+        *,
+        compaction: bool = True,
+        mongo_cache_gb: float = CACHE_GB,
+    ) -> None:
         self.home = directory / "home"
         self._directory = directory
         self._trackings = (
             ["tracking"] if tracking_replicas == 1 else [f"tracking-{n + 1}" for n in range(tracking_replicas)]
         )
-        self.names = ("auth", *self._trackings, "registry", "gateway", "dashboard")
         self._with_servers = stores == "servers"
-        self.mongo = MongoServer(directory / "mongo")
+        compactor = ["compactor"] if self._with_servers and compaction else []
+        self.names = ("auth", *self._trackings, *compactor, "registry", "gateway", "dashboard")
+        self.mongo = MongoServer(directory / "mongo", cache_gb=mongo_cache_gb)
         self.redis = RedisServer(directory / "redis")
         s3 = MinioServer if MinioServer.available() is not None else SeaweedServer
         self._s3 = s3(directory / "s3")
@@ -158,7 +170,11 @@ class Processes:
         begin = log.stat().st_size if log.exists() else 0
         with log.open("a") as stderr:
             self._processes[name] = process = subprocess.Popen(
-                [sys.executable, "-m", f"penstock_{_service(name)}"],
+                [
+                    sys.executable,
+                    "-m",
+                    "penstock_tracking.compactor" if name == "compactor" else f"penstock_{_part(name)}",
+                ],
                 env=self._settings(name),
                 stdout=subprocess.PIPE if name == "dashboard" else subprocess.DEVNULL,
                 stderr=stderr,
@@ -166,6 +182,8 @@ class Processes:
             )
         if name == "dashboard":
             _first_line(process, lambda: log.read_text()[begin:])
+            return
+        if name == "compactor":
             return
         serving = logged(process, log, begin, "Serving")
         if name == "gateway":
@@ -227,6 +245,7 @@ class Processes:
         for path in (data / "auth", data / "tracking", data / "registry"):
             path.mkdir(parents=True, exist_ok=True)
         service_credential = str(data / "platform.credential")
+        part = "tracking" if name == "compactor" else _part(name)
         settings = {
             "auth": {
                 "ADDRESS": self._addresses["auth"],
@@ -262,8 +281,8 @@ class Processes:
                 "GATEWAY_HTTP": self.http,
                 "GATEWAY_GRPC": self.grpc,
             },
-        }[_service(name)]
-        return self.env | {f"PENSTOCK_{_service(name).upper()}_{key}": value for key, value in settings.items()}
+        }[part]
+        return self.env | {f"PENSTOCK_{part.upper()}_{key}": value for key, value in settings.items()}
 
     def _tracking_urls(self) -> dict[str, str]:
         if not self._with_servers:
@@ -273,6 +292,7 @@ class Processes:
             "METRIC_LOG_URL": self.mongo.database_url("metrics"),
             "HOT_URL": self.redis.url,
             "BLOBS_URL": self._s3.bucket_url(BUCKET),
+            "COMPACTION": "false",
         }
 
 
@@ -281,15 +301,24 @@ def running_platform(directory: Path, *options: str) -> Platform:
     return _started(Platform(directory, *options))
 
 
-def running_processes(directory: Path, stores: Stores = "embedded", tracking_replicas: int = 1) -> Processes:
+def running_processes(
+    directory: Path,
+    stores: Stores = "embedded",
+    tracking_replicas: int = 1,
+    *,
+    compaction: bool = True,
+    mongo_cache_gb: float = CACHE_GB,
+) -> Processes:
     """Starts the processes, and servers for stores if they are to be, with their data below a directory.
 
     To be used with `with`. Several tracking services need the stores `servers`.
     """
-    return _started(Processes(directory, stores, tracking_replicas))
+    return _started(
+        Processes(directory, stores, tracking_replicas, compaction=compaction, mongo_cache_gb=mongo_cache_gb)
+    )
 
 
-def _service(name: str) -> str:
+def _part(name: str) -> str:
     return name.partition("-")[0]
 
 

@@ -1,5 +1,7 @@
 """The whole platform as processes of its own: auth, the other services, tracking maybe several times, gateway, dashboard.
 
+Where tracking keeps metrics on a server, which several processes may write, compaction is a process too.
+
 Each is started as on a machine of a cluster, with its settings in its environment, and started again when it dies. Addresses
 are chosen once, so whoever comes back is found where it was.
 """
@@ -26,7 +28,7 @@ from penstock_local.datadir import DataDirectory
 from penstock_local.front import Addresses, explained
 from penstock_local.platform import SERVICE_DRAIN_S, CannotStart
 from penstock_local.ports import HOST, free_ports
-from penstock_local.services import SERVICES
+from penstock_local.services import SERVICES, Service
 from penstock_local.stores import StoreUrls
 
 __all__ = ["ProcessPlatform"]
@@ -98,14 +100,16 @@ class ProcessPlatform:
         )
         self._auth = self._service("auth", "auth", environment, self._auth_settings())
         self._services = [
-            self._service(
-                replica,
-                service.name,
-                environment,
-                service.environment(self._data, self._stores, self._auth_address, address=address),
-            )
+            self._service(replica, service.name, environment, self._settings(service, address))
             for service in SERVICES
             for replica, address in places[service.name].items()
+        ]
+        self._services += [
+            self._service(
+                "compactor", service.name, environment, self._settings(service), module="penstock_tracking.compactor"
+            )
+            for service in SERVICES
+            if self._compacts_apart(service)
         ]
         self._gateway = self._service(
             "gateway",
@@ -155,7 +159,7 @@ class ProcessPlatform:
             await dashboard
 
     def _service(
-        self, name: str, service: str, environ: Mapping[str, str], settings: Mapping[str, str]
+        self, name: str, service: str, environ: Mapping[str, str], settings: Mapping[str, str], *, module: str = ""
     ) -> ChildProcess:
         """Returns a service that is not started. As in one process, the environment sets nothing of those behind the door."""
         prefix = f"PENSTOCK_{service.upper()}"
@@ -163,8 +167,15 @@ class ProcessPlatform:
         environment |= {f"{prefix}_DRAIN_S": str(SERVICE_DRAIN_S), f"{prefix}_EXIT_WITH_PARENT": "1", **settings}
         inherited = () if os.name == "nt" else (self._data.lock,)
         return ChildProcess(
-            name, f"penstock_{service}", environment, self._data.logs / f"{name}.log", inherited=inherited
+            name, module or f"penstock_{service}", environment, self._data.logs / f"{name}.log", inherited=inherited
         )
+
+    def _settings(self, service: Service, address: str = "") -> dict[str, str]:
+        own = {"compaction": "false"} if self._compacts_apart(service) else {}
+        return service.environment(self._data, self._stores, self._auth_address, address=address, **own)
+
+    def _compacts_apart(self, service: Service) -> bool:
+        return service.name == "tracking" and self._stores.metric_log != ""
 
     def _auth_settings(self) -> dict[str, str]:
         return {

@@ -13,7 +13,7 @@ from penstock_local.ports import HOST
 from penstock_local.servers.process import ServerProcess
 from penstock_local.servers.programs import Wheel, on_path
 
-__all__ = ["MongoServer"]
+__all__ = ["CACHE_GB", "MongoServer"]
 
 REPLICA_SET = "rs0"
 USER = "penstock"

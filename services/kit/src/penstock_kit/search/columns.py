@@ -36,7 +36,7 @@ __all__ = [
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
 
-PENDING_MAX = 8192  # writes collected before they are merged without a read
+PENDING_MAX = 64  # writes collected before they are merged without a read: each takes as much memory as ten merged ones
 
 GONE: Any = object()
 """Written in place of a value: the row has none any more."""

@@ -18,7 +18,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from penstock_kit.clock import Clock
@@ -27,15 +27,16 @@ from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import BatchRecord, WriterHead
 from penstock_tracking.segments.batches import decoded
 from penstock_tracking.segments.build import SegmentImage, WriterTail, build
-from penstock_tracking.segments.files import BLOB_PREFIX, INLINE_BYTES_MAX, SegmentGone, new_segment_id
+from penstock_tracking.segments.files import BLOB_PREFIX, INLINE_BYTES_MAX, ReadAhead, SegmentGone, new_segment_id
 from penstock_tracking.segments.log import RunSegments, SegmentedLog
 from penstock_tracking.segments.manifest import RETIRED_KEPT_S, Manifest, SegmentRef, Watermark
 from penstock_tracking.segments.merge import SegmentMerge
 
 __all__ = ["Compactor", "merge_candidates"]
 
+RUNS_AT_ONCE: Final = 2  # so that one is read or written while numbers of the other are packed
 CONTENT_BYTES_MAX: Final = (
-    16_000_000  # of batches made into a segment at once: bounds the memory, with what is made of them
+    8_000_000  # of batches made into a segment at once: bounds the memory, with what is made of them
 )
 BATCHES_MAX: Final = 20_000  # of them: small ones take more memory than their content
 TAIL_POINTS_MIN: Final = 500_000  # above the watermark, of a run that goes on
@@ -55,26 +56,33 @@ MERGE_FANOUT: Final = 8
 MERGE_LEVEL_BYTES: Final = 64_000  # segments below are of one level, each further level is `MERGE_FANOUT` times larger
 MERGED_BYTES_MAX: Final = 256_000_000
 NICENESS: Final = 10
+BEHIND_POINTS: Final = 20_000_000  # of all runs, not in segments yet: from here on compaction yields to nobody
 
 _log = logging.getLogger(__name__)
 
 
 class _WorkThread:
-    """One thread of low priority for the heavy work of compaction."""
+    """One thread for the heavy work of compaction: of low priority, unless that would leave it behind for good."""
 
     def __init__(self) -> None:
-        self._executor: ThreadPoolExecutor | None = None
+        self.urgent = False
+        self._executors: dict[bool, ThreadPoolExecutor] = {}
+        self._turn = asyncio.Lock()
 
     async def __call__(self, work: Callable[..., Any], *args: Any) -> Any:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="compaction", initializer=_lower_priority)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
+        # A thread that gave up its priority may not take it back, so there are two, of which one works at a time.
+        async with self._turn:
+            executor = self._executors.get(self.urgent)
+            if executor is None:
+                executor = self._executors[self.urgent] = ThreadPoolExecutor(
+                    1, thread_name_prefix="compaction", initializer=None if self.urgent else _lower_priority
+                )
+            return await asyncio.get_running_loop().run_in_executor(executor, work, *args)
 
     def close(self) -> None:
-        """Ends the thread after what it does now."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            self._executor = None
+        """Ends the threads after what they do now."""
+        while self._executors:
+            self._executors.popitem()[1].shutdown(wait=False, cancel_futures=True)
 
 
 def _lower_priority() -> None:
@@ -90,12 +98,14 @@ class _Waiting:
         changed_s: When that was seen last.
         look_s: When it is worth to look at it.
         untrimmed: Whether its log may hold what is in segments already.
+        points: Not in segments when it was looked at last.
         put_off_s: Not before this.
     """
 
     changed_s: float
     look_s: float
     untrimmed: bool
+    points: int = 0
     put_off_s: float = 0.0
 
 
@@ -141,28 +151,31 @@ class Compactor:
     async def round(self) -> bool:
         """Looks once at every run that gained something, and compacts those that it is worth for. Returns whether it did."""
         await self._follow()
-        busy = False
-        looked = 0
+        now_s = self._clock.monotonic_s()
         # Those that changed last come first: after a start there may be many that only wait to be forgotten.
-        for run_key, waiting in reversed(list(self._waiting.items())):
-            now_s = self._clock.monotonic_s()
-            if now_s < waiting.look_s:
-                continue
-            looked += 1
-            if looked > RUNS_PER_ROUND_MAX:
-                return True
-            idle = now_s - waiting.changed_s >= IDLE_S
-            try:
-                taken = await self._attend(run_key, waiting, idle=idle)
-                waiting.look_s = now_s if taken else max(now_s + LOOK_INTERVAL_S, waiting.put_off_s)
-                busy |= taken
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                # The others go on; this one is tried again later.
-                waiting.look_s = now_s + IDLE_S
-                _log.exception("A run was not compacted", extra={"run_key": run_key.hex()})
-        return busy
+        due = [run for run in reversed(self._waiting.items()) if now_s >= run[1].look_s]
+        looks = iter(due[:RUNS_PER_ROUND_MAX])
+
+        async def attend_some() -> bool:
+            return any([await self._attend_safely(*run) for run in looks])
+
+        busy = await asyncio.gather(*(attend_some() for _ in range(RUNS_AT_ONCE)))
+        self._work.urgent = sum(waiting.points for waiting in self._waiting.values()) > BEHIND_POINTS
+        return any(busy) or len(due) > RUNS_PER_ROUND_MAX
+
+    async def _attend_safely(self, run_key: bytes, waiting: _Waiting) -> bool:
+        now_s = self._clock.monotonic_s()
+        try:
+            taken = await self._attend(run_key, waiting, idle=now_s - waiting.changed_s >= IDLE_S)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # The others go on; this one is tried again later.
+            waiting.look_s = now_s + IDLE_S
+            _log.exception("A run was not compacted", extra={"run_key": run_key.hex()})
+            return False
+        waiting.look_s = now_s if taken else max(now_s + LOOK_INTERVAL_S, waiting.put_off_s)
+        return taken
 
     async def _follow(self) -> None:
         more = True
@@ -188,6 +201,7 @@ class Compactor:
                     await self._log.metric_log.trim(run_key, head.writer_key, upto)
             waiting.untrimmed = False
         points, batches = _tail(manifest, heads)
+        waiting.points = points
         worth = points >= TAIL_POINTS_MIN or batches >= TAIL_BATCHES_MIN
         if idle and not worth:
             worth = points >= IDLE_POINTS_MIN or batches >= IDLE_BATCHES_MIN
@@ -307,7 +321,9 @@ class Compactor:
 
     async def _merge(self, segments: RunSegments, chosen: Sequence[SegmentRef]) -> bool:
         manifest = segments.manifest
-        merge = SegmentMerge([segment for segment in segments.segments if segment.ref in chosen], self._work)
+        ahead = ReadAhead(self._log.files)
+        sources = [replace(segment, files=ahead) for segment in segments.segments if segment.ref in chosen]
+        merge = SegmentMerge(sources, self._work)
         segment_id = new_segment_id()
         image: bytes | None = None
         inline = sum(segment.size for segment in chosen) <= INLINE_BYTES_MAX

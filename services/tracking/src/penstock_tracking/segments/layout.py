@@ -31,7 +31,9 @@ them.
 """
 
 import struct
+import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -136,19 +138,27 @@ class Directory:
     batches_at: int
     batches_end: int
     latest: dict[str, Any]
-    places: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    """Key → the tables that have it, and which of their columns it is."""
     spans_of: dict[bytes, list[tuple[int, Span]]] = field(default_factory=dict)
     """Writer → its spans, each with the place of its first batch among all batches."""
+    _places: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         place = 0
         for span in self.spans:
             self.spans_of.setdefault(span.writer_key, []).append((place, span))
             place += span.batches
-        for number, table in enumerate(self.tables):
-            for column, key in enumerate(table.keys.tolist()):
-                self.places.setdefault(self.keys[key], []).append((number, column))
+
+    @property
+    def places(self) -> Mapping[str, list[tuple[int, int]]]:
+        """Key → the tables that have it, and which of their columns it is."""
+        # Not before it is wanted: for latest values, of many runs at once, it never is, and it is large.
+        if not self._places:
+            places: dict[str, list[tuple[int, int]]] = {}
+            for number, table in enumerate(self.tables):
+                for column, key in enumerate(table.keys.tolist()):
+                    places.setdefault(self.keys[key], []).append((number, column))
+            self._places.update(places)
+        return self._places
 
     @property
     def batches(self) -> int:
@@ -216,7 +226,7 @@ class Directory:
         if magic != MAGIC or zlib.crc32(directory) != checksum:
             raise SegmentDamaged("its directory is not what was written")
         body = msgpack.unpackb(directory)
-        keys: list[str] = body["keys"]
+        keys = [sys.intern(key) for key in body["keys"]]  # runs of a project mostly log the same
         batches_at, batches_end = body["batches"]
         latest = {
             name: unpacked(column, np.float64 if name in ("value", "min", "max") else np.int64, len(keys))

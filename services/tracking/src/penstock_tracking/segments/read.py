@@ -10,7 +10,7 @@ import numpy as np
 from penstock_kit.threads import in_thread
 from penstock_tracking.ingest.codec import DecodedBlock, Float64s, Int64s
 from penstock_tracking.segments.batches import DecodedBatch
-from penstock_tracking.segments.files import SegmentFiles
+from penstock_tracking.segments.files import SegmentReads
 from penstock_tracking.segments.layout import DIGEST_BYTES, PYRAMID, Directory, Span, Table
 from penstock_tracking.segments.manifest import SegmentRef
 from penstock_tracking.segments.numbers import unframed, unpacked, unpacked_into
@@ -51,7 +51,7 @@ class Batches:
 class OpenSegment:
     """A segment of a run, its directory at hand. Its methods raise `SegmentGone`, `SegmentDamaged`."""
 
-    files: SegmentFiles
+    files: SegmentReads
     run_key: bytes
     ref: SegmentRef
     directory: Directory

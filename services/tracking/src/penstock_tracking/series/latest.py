@@ -6,6 +6,7 @@ bounded, and in the document store as a snapshot with watermarks; either may be 
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -146,21 +147,14 @@ class LatestTable:
             for block in batch.blocks:
                 self.take(batch.keys, block)
 
-    def _at(self, place: int) -> LatestValue:
-        c = self._columns
-        return LatestValue(
-            float(c["value"][place]),
-            int(c["step"][place]),
-            int(c["time"][place]),
-            float(c["min"][place]),
-            float(c["max"][place]),
-            int(c["count"][place]),
-        )
-
     def select(self, keys: Collection[str] = (), prefix: str = "") -> list[tuple[str, LatestValue]]:
         """Names and latest values of the metrics `keys` (empty: of all) that start with `prefix`, in order of names."""
         names = [key for key in sorted(set(keys) or self.names) if key in self._index and key.startswith(prefix)]
-        return [(name, self._at(self._index[name])) for name in names]
+        places = np.array([self._index[name] for name in names], np.int64)
+        columns = (
+            self._columns[column][places].tolist() for column in ("value", "step", "time", "min", "max", "count")
+        )
+        return [(name, LatestValue(*row)) for name, row in zip(names, zip(*columns, strict=True), strict=True)]
 
     def packed(self) -> dict[str, Any]:
         """The table as plain values for a document."""
@@ -171,7 +165,7 @@ class LatestTable:
     def unpacked(cls, body: Mapping[str, Any]) -> "LatestTable":
         """The table from `packed`."""
         table = cls()
-        table.names = list(body["names"])
+        table.names = [sys.intern(name) for name in body["names"]]  # runs of a project mostly log the same
         table._index = {name: place for place, name in enumerate(table.names)}
         for name, column in table._columns.items():
             table._columns[name] = np.frombuffer(body[name], column.dtype).copy()

@@ -43,6 +43,8 @@ APPEND_BYTES: Final = 2_000_000  # several of these beside each other are quicke
 GROUP_BYTES_MAX: Final = 4_000_000  # MongoDB slows down with larger transactions; a group beyond holds one append
 BATCHES_PER_SWEEP: Final = 500  # of a dropped run, per transaction
 BATCHES_PER_TRIM: Final = 200  # per command
+SCAN_ROWS_FIRST: Final = 8
+SCAN_ROWS_MAX: Final = 5_000  # per command
 SETTLE_S: Final = 0.02
 DUPLICATE_ATTEMPTS_MAX: Final = 20  # each time another process was quicker with one of the batches
 
@@ -165,19 +167,25 @@ class MongoMetricLog:
         """See `MetricLog.scan`."""
         writer = run_key + writer_key
         order = "k" if key_definitions_only else "_id"
-        condition = {order: {"$gt": _batch_id(writer, after), "$lte": writer + b"\xff" * _NUMBER_BYTES}}
+        end = writer + b"\xff" * _NUMBER_BYTES
         found: list[BatchRecord] = []
         size = 0
-        with self._connection.translated():
-            rows = self._batches.find(condition).sort([(order, ASCENDING)])
-            async for row in rows:
-                record = _record(row)
+        wanted = SCAN_ROWS_FIRST
+        while True:
+            # As many as will do, by the size of those before: the server would send more than that by itself.
+            condition = {order: {"$gt": _batch_id(writer, after), "$lte": end}}
+            with self._connection.translated():
+                rows = self._batches.find(condition).sort([(order, ASCENDING)]).limit(wanted).batch_size(wanted)
+                records = [_record(row) for row in await rows.to_list(None)]
+            for record in records:
                 found.append(record)
                 size += len(record.content)
                 if size > bytes_max:
-                    break
-            await rows.close()
-        return found
+                    return found
+            if len(records) < wanted:
+                return found
+            after = records[-1].sequence
+            wanted = min(SCAN_ROWS_MAX, (bytes_max - size) * len(found) // max(size, 1) + 1)
 
     async def changes(self, cursor: bytes, *, limit: int = 1000) -> LogChanges:
         """See `MetricLog.changes`. The cursor is the last number of each lane, `LANES` times 8 bytes."""
