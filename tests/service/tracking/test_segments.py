@@ -50,6 +50,7 @@ def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compactor_module, "MERGE_LEVEL_BYTES", 500)
     monkeypatch.setattr(compactor_module, "INLINE_BYTES_MAX", 1_500)
     monkeypatch.setattr(files_module, "CACHED_READ_BYTES_MAX", 50)
+    monkeypatch.setattr(files_module, "READ_AHEAD_BYTES", 200)
 
 
 @settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])
@@ -274,6 +275,33 @@ async def test_rounds_take_what_is_worth_it(run: LoggedRun) -> None:
 
 async def test_readers_see_every_batch_once_while_others_compact(run: LoggedRun, small: None) -> None:
     await race(run, batches=60, readers=2)
+
+
+async def test_a_merge_reads_ahead(run: LoggedRun, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files_module, "READ_AHEAD_BYTES", 1_000_000)
+    keys = [f"key/{number}" for number in range(20)]
+    for step in range(6):
+        await run.write(
+            "w1", Block(keys, range(10 * step, 10 * step + 10), np.random.default_rng(step).random((10, 20)))
+        )
+    run.compactor = run.new_compactor()
+    while await run.compactor.compact(run.run.log_key):
+        pass
+    assert len((await run.segmented.open(run.run.log_key)).segments) == 3
+    before = await run.everything()
+    gets = 0
+    get = run.blobs.get
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal gets
+        gets += 1
+        return get(*args, **kwargs)
+
+    monkeypatch.setattr(run.blobs, "get", counted)
+    assert await run.compactor.merge(run.run.log_key)
+    assert 3 <= gets <= 12  # of three segments with 20 columns each
+    monkeypatch.undo()
+    assert await run.everything() == before
 
 
 async def test_a_run_that_another_compactor_works_at_is_left_to_it(run: LoggedRun) -> None:

@@ -32,7 +32,7 @@ from penstock_tracking.segments.log import RunSegments, SegmentedLog
 from penstock_tracking.segments.manifest import RETIRED_KEPT_S, Manifest, SegmentRef, Watermark
 from penstock_tracking.segments.merge import SegmentMerge
 
-__all__ = ["Compactor", "merge_candidates"]
+__all__ = ["Compactor", "WorkThread", "merge_candidates"]
 
 RUNS_AT_ONCE: Final = 2  # so that one is read or written while numbers of the other are packed
 CONTENT_BYTES_MAX: Final = (
@@ -61,7 +61,7 @@ BEHIND_POINTS: Final = 20_000_000  # of all runs, not in segments yet: from here
 _log = logging.getLogger(__name__)
 
 
-class _WorkThread:
+class WorkThread:
     """One thread for the heavy work of compaction: of low priority, unless that would leave it behind for good."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class Compactor:
         self._hot = hot
         self._id = secrets.token_bytes(8)
         self._clock = clock
-        self._work = _WorkThread()
+        self._work = WorkThread()
         self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()
         self._cursor = b""
 

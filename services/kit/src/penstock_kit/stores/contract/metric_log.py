@@ -139,6 +139,14 @@ class MetricLogContract:
         assert [batch.sequence for batch in await log.scan(RUN, WRITER, bytes_max=1)] == [1]
         assert [batch.sequence for batch in await log.scan(RUN, WRITER, bytes_max=0)] == [1]
 
+    @pytest.mark.parametrize("large", [1, 9, 40])
+    async def test_a_scan_of_batches_of_different_size(self, log: MetricLog, large: int) -> None:
+        batches = [batch_of(n, content=bytes(30_000 if n == large else 10)) for n in range(1, 101)]
+        await log.append(batches)
+        assert await log.scan(RUN, WRITER) == batches
+        # The first that exceeds is the last: the large one, or the one behind it if nothing was before.
+        assert await log.scan(RUN, WRITER, bytes_max=30_000) == batches[: max(large, 2)]
+
     async def test_a_scan_for_key_definitions(self, log: MetricLog) -> None:
         batches = [batch_of(sequence, defines_keys=sequence in (1, 4, 9)) for sequence in range(1, 11)]
         await log.append(batches)
