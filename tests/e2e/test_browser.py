@@ -104,7 +104,7 @@ class Browser:
             [PENSTOCK, "open", "--print", "--json"], env=self.platform.env, capture_output=True, text=True, check=True
         )
         self.page.goto(json.loads(said.stdout)["setup_link"])
-        self.page.wait_for_url(f"{self.platform.http}/")
+        self.page.wait_for_url(f"{self.platform.http}/projects")
         expect(self.page.get_by_role("heading", name="Runs")).to_be_visible(timeout=WAIT_MS)
 
     def shot(self, name: str) -> None:
@@ -174,7 +174,7 @@ def test_the_journey(browser: Browser, platform: Platform, tmp_path: Path) -> No
 
     # The setup link signs in once, and the secret leaves the address bar.
     page.goto(platform.setup_link)
-    page.wait_for_url(f"{platform.http}/")
+    page.wait_for_url(f"{platform.http}/projects")
     expect(page.get_by_role("heading", name="Log your first run")).to_be_visible(timeout=WAIT_MS)
     cookies = {cookie["name"]: cookie for cookie in browser.context.cookies()}
     assert cookies["penstock_session"]["httpOnly"]
@@ -232,7 +232,7 @@ def test_the_journey(browser: Browser, platform: Platform, tmp_path: Path) -> No
     expect(page.locator("#run-state")).to_have_text("Finished", timeout=WAIT_MS)
 
     # Filter: by words, by the grammar, by mistake; the address keeps it.
-    page.get_by_role("link", name="Runs", exact=True).click()
+    page.get_by_label("Breadcrumb").get_by_role("link", name="Runs").click()
     box = page.get_by_role("textbox", name="Filter runs")
     box.fill("done")
     expect(page.locator("#runs-count")).to_have_text("2 runs", timeout=WAIT_MS)
@@ -436,6 +436,37 @@ def test_a_used_link_and_an_ended_session_lead_to_the_sign_in(browser: Browser, 
     browser.open("/projects/default")
     page.wait_for_url(re.compile(r"/sign-in\?expired=1"))
     expect(page.get_by_role("alert")).to_contain_text("session has ended")
+
+
+def test_models_their_versions_and_gates(browser: Browser, platform: Platform, tmp_path: Path) -> None:
+    def penstock(*arguments: str) -> None:
+        subprocess.run([PENSTOCK, *arguments], env=platform.env, capture_output=True, check=True)
+
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"checks": [{"id": "floor", "threshold": {"metric": "acc", "min": 0.8}}]}))
+    for value in ("0.85", "0.93"):
+        penstock("model", "register", "reader (v2)", "--metric", f"acc={value}")
+    penstock("gate", "set", "reader (v2)", str(policy))
+    penstock("gate", "check", "reader (v2)/2")
+    penstock("model", "alias", "reader (v2)/2", "production", "-m", "better on French")
+    browser.sign_in()
+    page = browser.page
+    page.get_by_role("link", name="Models", exact=True).click()
+    expect(page.get_by_role("heading", name="Models")).to_be_visible(timeout=WAIT_MS)
+    page.locator("#models-filter").fill("aliases.production = 2")
+    page.locator("#models-filter").press("Enter")
+    page.wait_for_url(re.compile(r"/models\?filter="))
+    browser.shot("models")
+    page.get_by_role("link", name="reader (v2)", exact=True).click()
+    expect(page.get_by_role("heading", name="reader (v2)")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("better on French")).to_be_visible()
+    browser.shot("model")
+    page.get_by_role("cell", name="2", exact=True).first.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="reader (v2) / 2")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("acc is 0.93, within bounds.")).to_be_visible()
+    browser.shot("model-version")
+    page.get_by_role("link", name="Runs", exact=True).click()
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible(timeout=WAIT_MS)
 
 
 def test_what_does_not_exist_is_said_in_words(browser: Browser) -> None:

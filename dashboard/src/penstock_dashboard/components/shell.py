@@ -65,15 +65,17 @@ def header() -> html.Header:
     )
 
 
-def project_switcher(projects: Sequence[auth_service_pb2.Project], current: str | None) -> list[Any]:
-    """The menu of projects.
+def project_switcher(projects: Sequence[auth_service_pb2.Project], current: str | None, path: str) -> list[Any]:
+    """The menu of projects, and the ways within the one that is shown.
 
     Args:
         projects: What the visitor may read.
         current: The id of the project that is shown; None on the page of projects.
+        path: The path of the page that is shown.
     """
     if current is None:
         return []
+    models = path.startswith(f"/projects/{current}/models")
     items = []
     for project in projects:
         project_id = project.name.removeprefix("projects/")
@@ -112,6 +114,14 @@ def project_switcher(projects: Sequence[auth_service_pb2.Project], current: str 
                     ]
                 ),
             ],
+        ),
+        html.Nav(
+            className="project-nav",
+            children=[
+                dcc.Link(title, href=f"/projects/{current}{place}", **({"className": "here"} if here else {}))
+                for title, place, here in (("Runs", "", not models), ("Models", "/models", models))
+            ],
+            **{"aria-label": "Project"},
         ),
     ]
 

@@ -17,10 +17,10 @@ PROJECTS_MAX = 1000
 
 
 async def draw(client: AsyncClient, visit: Visit) -> Drawn:
-    """Draws the page. At `/`, a visitor with one project is shown that project at once."""
+    """Draws the page. A visitor with one project is shown that project at once."""
     response = await client.auth.ListProjects(auth_service_pb2.ListProjectsRequest(page_size=PROJECTS_MAX))
     projects = list(response.projects)
-    if visit.path == "/" and len(projects) == 1:
+    if len(projects) == 1:
         project_id = projects[0].name.removeprefix("projects/")
         return await runs.draw(client, Visit(visit.path, visit.search, {"project": project_id}, visit.settings))
     now_s = time.time()

@@ -1,0 +1,409 @@
+"""Registered models: those of a project, one model with its versions, gate and history, and one version. They only show."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlencode
+
+from dash import Dash, Input, Output, dcc, html
+
+from penstock.api.registry.v1 import gate_pb2, model_pb2
+from penstock.client import AsyncClient
+from penstock.errors import InvalidInput, NotFound
+from penstock_dashboard import formatting
+from penstock_dashboard.components import notices
+from penstock_dashboard.components.icon import icon
+from penstock_dashboard.pages.context import Drawn, Visit
+
+__all__ = ["draw", "draw_model", "draw_version", "register"]
+
+MODELS_MAX = 500
+"""Models that the list shows; a filter finds the others."""
+VERSIONS_MAX = 200
+MOVES_MAX = 50
+VERDICTS_MAX = 20
+FILTER_CHARS_MAX = 4_000
+OUTCOMES = {
+    gate_pb2.CHECK_OUTCOME_PASSED: ("passed", "state-finished"),
+    gate_pb2.CHECK_OUTCOME_FAILED: ("failed", "state-failed"),
+    gate_pb2.CHECK_OUTCOME_SKIPPED: ("skipped", "state-scheduled"),
+}
+
+
+async def draw(client: AsyncClient, visit: Visit) -> Drawn:
+    """Draws the list of models."""
+    project = visit.parts["project"]
+    wanted = parse_qs(visit.search.removeprefix("?")).get("filter", [""])[0][:FILTER_CHARS_MAX]
+    problem: Any = None
+    models: list[model_pb2.Model] = []
+    try:
+        models = await client.models(project, filter=wanted, limit=MODELS_MAX).to_list()
+    except InvalidInput as error:
+        problem = notices.message_page("The filter cannot be understood", error.message)
+    now_s = time.time()
+    rows = [
+        [
+            dcc.Link(_last(model.name), href=_model_path(model.name)),
+            str(model.latest_version or "–"),
+            _aliases(model),
+            _tags(model.tags),
+            _when(model.update_time, now_s),
+        ]
+        for model in models
+    ]
+    content = html.Div(
+        className="page page-wide",
+        children=[
+            html.Div([html.H1("Models"), html.Div(className="spacer"), _filter_box(wanted)], className="page-head"),
+            problem or _table(["Model", "Latest", "Aliases", "Tags", "Changed"], rows, _no_models(project, wanted)),
+        ],
+    )
+    return Drawn(f"Models · {project}", content, project)
+
+
+async def draw_model(client: AsyncClient, visit: Visit) -> Drawn:
+    """Draws one model."""
+    project, name = visit.parts["project"], _name(visit)
+    model, versions, moves, verdicts, policy = await asyncio.gather(
+        client.model(name),
+        client.model_versions(project, model=name, limit=VERSIONS_MAX).to_list(),
+        client.alias_moves(name, limit=MOVES_MAX).to_list(),
+        client.verdicts(name, limit=VERDICTS_MAX).to_list(),
+        _policy(client, name),
+    )
+    now_s = time.time()
+    passed: dict[str, gate_pb2.Verdict] = {}
+    for verdict in reversed(verdicts):
+        passed[verdict.version] = verdict
+    keys = sorted({metric.key for version in versions for metric in version.metrics if not metric.slice})[:6]
+    rows = [
+        [
+            dcc.Link(str(version.number), href=_version_path(version.name)),
+            ", ".join(version.aliases),
+            *(_metric(version, key) for key in keys),
+            _verdict_badge(passed.get(version.name)),
+            version.creator.removeprefix("users/"),
+            _when(version.create_time, now_s),
+        ]
+        for version in versions
+    ]
+    title = _last(model.name)
+    content = html.Div(
+        className="page page-wide",
+        children=[
+            _breadcrumb(project, title),
+            html.Div(html.H1(title), className="page-head"),
+            _description(model.description),
+            _section(
+                "Versions",
+                len(rows),
+                _table(["Version", "Aliases", *keys, "Gate", "By", "Registered"], rows, "No version yet."),
+            ),
+            html.Div(
+                className="overview",
+                children=[
+                    html.Div([_policy_panel(policy), _verdicts_panel(verdicts, now_s)], className="overview-column"),
+                    html.Div(
+                        [_moves_panel(moves, now_s), _pairs("Tags", sorted(model.tags.items()), "No tags.")],
+                        className="overview-column",
+                    ),
+                ],
+            ),
+        ],
+    )
+    return Drawn(title, content, project)
+
+
+async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
+    """Draws one version."""
+    project, name = visit.parts["project"], _name(visit)
+    number = int(visit.parts["number"])
+    version, verdicts = await asyncio.gather(
+        client.model_version(f"{name}/versions/{number}"),
+        client.verdicts(name, version=number, limit=1).to_list(),
+    )
+    title = f"{_last(name)} / {number}"
+    facts = [
+        ("Aliases", ", ".join(version.aliases)),
+        ("Registered", f"{formatting.absolute_time(version.create_time)} by {version.creator.removeprefix('users/')}"),
+        ("Run", _run_link(version.run)),
+        ("Stage", _stage(version)),
+        ("Files", version.artifact_manifest or version.source_uri),
+        ("Size", f"{version.size_bytes:,} bytes" if version.size_bytes else ""),
+        ("Flavours", ", ".join(flavor.name for flavor in version.flavors)),
+        ("Datasets", ", ".join(dataset.name for dataset in version.datasets)),
+    ]
+    metrics = [
+        [
+            metric.key,
+            metric.slice,
+            html.Span(formatting.number(metric.value), title=repr(metric.value)),
+            f"{len(metric.samples):,}" if metric.samples else "",
+        ]
+        for metric in version.metrics
+    ]
+    verdict = verdicts[0] if verdicts else None
+    content = html.Div(
+        className="page page-wide",
+        children=[
+            _breadcrumb(project, title, model=name),
+            html.Div([html.H1(title), _verdict_badge(verdict)], className="page-head"),
+            _description(version.description),
+            html.Div(
+                className="overview",
+                children=[
+                    html.Div(
+                        [
+                            _pairs("About", [(key, content) for key, content in facts if content], ""),
+                            _pairs("Tags", sorted(version.tags.items()), "No tags."),
+                            _signature(version.signature),
+                        ],
+                        className="overview-column",
+                    ),
+                    html.Div(
+                        [
+                            _section(
+                                "Metrics",
+                                len(metrics),
+                                _table(["Metric", "Slice", "Value", "Samples"], metrics, "No metrics were registered."),
+                            ),
+                            _results(verdict),
+                        ],
+                        className="overview-column",
+                    ),
+                ],
+            ),
+        ],
+    )
+    return Drawn(title, content, project)
+
+
+def register(app: Dash) -> None:
+    """Adds the callback of the filter box."""
+
+    @app.callback(
+        Output("location", "search", allow_duplicate=True),
+        Input("models-filter", "value"),
+        prevent_initial_call=True,
+    )
+    async def search(wanted: str | None) -> str:
+        text = (wanted or "").strip()[:FILTER_CHARS_MAX]
+        return f"?{urlencode({'filter': text})}" if text else ""
+
+
+async def _policy(client: AsyncClient, name: str) -> gate_pb2.GatePolicy | None:
+    try:
+        return await client.gate_policy(name)
+    except NotFound as error:
+        if error.reason == "POLICY_NOT_FOUND":
+            return None
+        raise
+
+
+def _name(visit: Visit) -> str:
+    return f"projects/{visit.parts['project']}/models/{unquote(visit.parts['model'])}"
+
+
+def _model_path(name: str) -> str:
+    project, model = name.split("/")[1], name.split("/")[3]
+    return f"/projects/{project}/models/{quote(model, safe='')}"
+
+
+def _version_path(name: str) -> str:
+    model, _, number = name.rpartition("/versions/")
+    return f"{_model_path(model)}/versions/{number}"
+
+
+def _breadcrumb(project: str, title: str, model: str | None = None) -> html.Nav:
+    parts: list[Any] = [dcc.Link("Models", href=f"/projects/{project}/models"), icon("chevron-right", 14)]
+    if model is not None:
+        parts += [dcc.Link(_last(model), href=_model_path(model)), icon("chevron-right", 14)]
+    return html.Nav([*parts, html.Span(title)], className="breadcrumb", **{"aria-label": "Breadcrumb"})
+
+
+def _filter_box(wanted: str) -> dcc.Input:
+    return dcc.Input(
+        id="models-filter",
+        value=wanted,
+        debounce=True,
+        placeholder='aliases.production is not null and tags.team = "vision"',
+        className="text-filter",
+    )
+
+
+def _no_models(project: str, wanted: str) -> str:
+    if wanted:
+        return "No model matches the filter."
+    return f"No model is registered yet: penstock model register NAME -p {project} --run RUN"
+
+
+def _description(text: str) -> Any:
+    return dcc.Markdown(text, className="markdown", link_target="_blank") if text else None
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], nothing: str) -> Any:
+    if not rows:
+        return html.P(nothing, className="quiet")
+    return html.Div(
+        html.Table(
+            [
+                html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
+                html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows]),
+            ],
+            className="plain-table",
+        ),
+        className="card table-card",
+    )
+
+
+def _section(title: str, count: int, body: Any) -> html.Section:
+    shown = html.Span(f"{count:,}", className="section-count") if count else None
+    return html.Section([html.H2([title, shown]), body], className="plain-section")
+
+
+def _pairs(title: str, pairs: Sequence[tuple[str, Any]], nothing: str) -> html.Section:
+    body: Any = html.P(nothing, className="quiet")
+    if pairs:
+        rows = [html.Tr([html.Th(key, scope="row"), html.Td(content)]) for key, content in pairs]
+        body = html.Table(html.Tbody(rows), className="key-values")
+    return html.Section([html.H2(title), body], className="card panel")
+
+
+def _policy_panel(policy: gate_pb2.GatePolicy | None) -> html.Section:
+    if policy is None:
+        return _pairs("Gate policy", [], "None: every alias moves freely.")
+    pairs = [(check.id, _check_text(check)) for check in policy.checks]
+    pairs += [
+        (
+            f"alias {protected.alias}",
+            "only by promotion"
+            + (", gate passed" if protected.gate_required else "")
+            + (f", {protected.approvals_required} approvals" if protected.approvals_required else ""),
+        )
+        for protected in policy.protected_aliases
+    ]
+    return _pairs(f"Gate policy, revision {policy.revision}", pairs, "No checks.")
+
+
+def _check_text(check: gate_pb2.GateCheck) -> str:
+    match check.WhichOneof("kind"):
+        case "threshold":
+            rule = check.threshold
+            low = f"{formatting.number(rule.min)} ≤ " if rule.HasField("min") else ""
+            high = f" ≤ {formatting.number(rule.max)}" if rule.HasField("max") else ""
+            return f"{low}{rule.metric}{high}{_slices(rule.slices)}"
+        case "delta":
+            rule = check.delta
+            margin = f" by more than {formatting.number(rule.regression_max)}" if rule.regression_max else ""
+            sure = f"{rule.confidence:.1%} sure"
+            return f"{rule.metric} not worse than {rule.alias}{margin}, {sure}{_slices(rule.slices)}"
+        case "latency":
+            return f"latency, {check.latency.percentile:g}th percentile ≤ {formatting.number(check.latency.max_ms)} ms"
+        case "size":
+            return f"size ≤ {check.size.max_bytes:,} bytes"
+        case _:
+            return f"clients of {check.signature.alias} can use it"
+
+
+def _slices(slices: Sequence[str]) -> str:
+    named = ["every slice" if one == "*" else one or "all data" for one in slices]
+    return f" ({', '.join(named)})" if named else ""
+
+
+def _verdicts_panel(verdicts: Sequence[gate_pb2.Verdict], now_s: float) -> html.Section:
+    pairs = [
+        (
+            html.Span(["version ", dcc.Link(_last(verdict.version), href=_version_path(verdict.version))]),
+            html.Span([_verdict_badge(verdict), " ", _when(verdict.create_time, now_s)]),
+        )
+        for verdict in verdicts
+    ]
+    return _pairs("Verdicts", pairs, "No version was checked yet.")
+
+
+def _moves_panel(moves: Sequence[model_pb2.AliasMove], now_s: float) -> html.Section:
+    pairs = [
+        (
+            f"{_last(move.alias)}: {move.from_version or 'none'} → {move.to_version or 'none'}",
+            html.Span(
+                [
+                    f"{move.principal.removeprefix('users/')}, ",
+                    _when(move.move_time, now_s),
+                    f" · {move.reason}" if move.reason else "",
+                    f" · approved by {', '.join(who.removeprefix('users/') for who in move.approvers)}"
+                    if move.approvers
+                    else "",
+                ]
+            ),
+        )
+        for move in moves
+    ]
+    return _pairs("Moves of aliases", pairs, "No alias was moved yet.")
+
+
+def _results(verdict: gate_pb2.Verdict | None) -> html.Section:
+    if verdict is None:
+        return _section("Gate", 0, html.P("It was not checked yet: penstock gate check", className="quiet"))
+    rows = [
+        [
+            f"{result.check} [{result.slice}]" if result.slice else result.check,
+            _badge(*OUTCOMES.get(result.outcome, ("unknown", "state-scheduled"))),
+            result.message,
+        ]
+        for result in verdict.results
+    ]
+    title = f"Gate, policy revision {verdict.policy_revision}"
+    return _section(title, len(rows), _table(["Check", "Outcome", "Found"], rows, "No checks."))
+
+
+def _signature(signature: model_pb2.ModelSignature) -> html.Section:
+    pairs = [
+        (f"{kind} {field.name}".strip(), f"{field.datatype} {list(field.shape)}{' optional' if field.optional else ''}")
+        for kind, fields in (("input", signature.inputs), ("output", signature.outputs), ("param", signature.params))
+        for field in fields
+    ]
+    return _pairs("Signature", pairs, "No signature was given.")
+
+
+def _verdict_badge(verdict: gate_pb2.Verdict | None) -> Any:
+    if verdict is None:
+        return None
+    return _badge("passed", "state-finished") if verdict.passed else _badge("failed", "state-failed")
+
+
+def _badge(word: str, state: str) -> html.Span:
+    """A coloured dot and the word: colour alone says nothing to many."""
+    return html.Span(
+        [html.Span(className="state-dot", **{"aria-hidden": "true"}), word.capitalize()], className=f"state {state}"
+    )
+
+
+def _run_link(run: str) -> Any:
+    return dcc.Link(_last(run)[:8], href=f"/{run}") if run else ""
+
+
+def _stage(version: model_pb2.ModelVersion) -> str:
+    name = model_pb2.ModelVersionStage.Name(version.stage).rpartition("_")[2].capitalize()
+    return "" if name in {"None", "Unspecified"} else name
+
+
+def _metric(version: model_pb2.ModelVersion, key: str) -> Any:
+    found = [metric.value for metric in version.metrics if metric.key == key and not metric.slice]
+    return html.Span(formatting.number(found[0]), title=repr(found[0])) if found else "–"
+
+
+def _aliases(model: model_pb2.Model) -> str:
+    return ", ".join(f"{_last(alias.name)} → {_last(alias.version)}" for alias in model.aliases)
+
+
+def _tags(tags: Any) -> str:
+    return ", ".join(f"{key}={text}" for key, text in sorted(tags.items())[:5])
+
+
+def _when(time_: Any, now_s: float) -> html.Span:
+    return html.Span(formatting.relative_time(time_, now_s=now_s), title=formatting.absolute_time(time_))
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
