@@ -118,7 +118,7 @@ def project_switcher(projects: Sequence[auth_service_pb2.Project], current: str 
         html.Nav(
             className="project-nav",
             children=[
-                dcc.Link(title, href=f"/projects/{current}{place}", **({"className": "here"} if here else {}))
+                dcc.Link(title, href=f"/projects/{current}{place}", className="here" if here else "")
                 for title, place, here in (("Runs", "", not models), ("Models", "/models", models))
             ],
             **{"aria-label": "Project"},

@@ -262,7 +262,7 @@ def _section(title: str, count: int, body: Any) -> html.Section:
     return html.Section([html.H2([title, shown]), body], className="plain-section")
 
 
-def _pairs(title: str, pairs: Sequence[tuple[str, Any]], nothing: str) -> html.Section:
+def _pairs(title: str, pairs: Sequence[tuple[Any, Any]], nothing: str) -> html.Section:
     body: Any = html.P(nothing, className="quiet")
     if pairs:
         rows = [html.Tr([html.Th(key, scope="row"), html.Td(content)]) for key, content in pairs]
