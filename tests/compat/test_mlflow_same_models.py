@@ -160,7 +160,7 @@ def test_logged_models_are_searched(pair: Pair) -> None:
         {"filter": "params.lr IN ('0', '2')"},
         {"filter": "tags.team = 'b'"},
         {"filter": "creation_timestamp > 0"},
-        {"datasets": [{"dataset_name": "d1"}]},
+        {"datasets": [{"dataset_name": "d1", "dataset_digest": "x"}]},  # its server finds nothing without a digest
         {"max_results": 0},
     ):
         pair.post("logged-models/search", {"experiment_ids": ["<e>"], **more})

@@ -13,7 +13,10 @@ import httpx2
 
 __all__ = ["Answer", "Pair", "Side"]
 
-VOLATILE = frozenset({"creation_time", "last_update_time", "creation_timestamp_ms", "last_updated_timestamp_ms"})
+VOLATILE = frozenset(
+    ["creation_time", "last_update_time"]
+    + [f"{what}{unit}" for what in ("creation_timestamp", "last_updated_timestamp") for unit in ("", "_ms")]
+)
 """Times that a server takes from its clock."""
 
 HOLD_NUMBERS = frozenset({"experiment_id", "artifact_location", "artifact_uri"})

@@ -60,7 +60,7 @@ class Gateway:
             backends=self._backends,
             routes=routes,
             twins=self._twins,
-            mlflow=MlflowApi({"tracking": self._backends["tracking"]}, callers, tracer),
+            mlflow=MlflowApi({name: self._backends[name] for name in ("tracking", "registry")}, callers, tracer),
             dashboard=self._dashboard,
             hosts=HostList(settings.public_hosts.split(",")),
             identity=identity,

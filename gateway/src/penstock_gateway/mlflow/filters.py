@@ -20,15 +20,30 @@ __all__ = [
     "experiment_order",
     "model_filter",
     "model_order",
+    "order_term",
     "read_clauses",
+    "require",
     "run_filter",
     "run_order",
+    "split_field",
     "with_view",
+    "written_clause",
+    "written_tag",
 ]
 
 FILTER_CHARS_MAX: Final = 12_000  # written anew it is longer, and the service takes 16,384
 NUMERIC_OPERATORS: Final = frozenset({">", ">=", "!=", "=", "<", "<="})
 TEXT_OPERATORS: Final = frozenset({"!=", "=", "LIKE", "ILIKE"})
+NUMERIC_KEYS: Final = frozenset(
+    [
+        "start_time",
+        "end_time",
+        "creation_time",
+        "last_update_time",
+        "creation_timestamp_ms",
+        "last_updated_timestamp_ms",
+    ]
+)
 PRESENCE: Final = frozenset({"IS NULL", "IS NOT NULL"})
 MEMBERSHIP: Final = frozenset({"IN", "NOT IN"})
 
@@ -110,12 +125,15 @@ class _Token:
     text: str
 
 
-def read_clauses(text: str, field: Callable[[str], tuple[str, str]]) -> list[Clause]:
+def read_clauses(
+    text: str, field: Callable[[str], tuple[str, str]], numeric: frozenset[str] = NUMERIC_KEYS
+) -> list[Clause]:
     """The comparisons of a filter. Raises `MlflowError`.
 
     Args:
         text: The filter.
         field: Reads a field: which entity it is of, and its key.
+        numeric: The attributes that hold numbers.
     """
     if len(text) > FILTER_CHARS_MAX:
         raise invalid(f"The filter has {len(text):,} characters, at most {FILTER_CHARS_MAX:,} are allowed.")
@@ -127,7 +145,7 @@ def read_clauses(text: str, field: Callable[[str], tuple[str, str]]) -> list[Cla
             if tokens[place].text.upper() != "AND":
                 raise _unclear(" ".join(token.text for token in tokens[place:]))
             place += 1
-        place = _clause(tokens, place, field, clauses)
+        place = _clause(tokens, place, field, numeric, clauses)
     return clauses
 
 
@@ -141,7 +159,7 @@ def run_order(terms: Sequence[str]) -> str:
     written: list[str] = []
     seen: set[tuple[str, str]] = set()
     for term in terms:
-        name, direction = _order_term(term)
+        name, direction = order_term(term)
         entity, key = _run_field(name)
         if (entity, key) in seen:
             raise invalid(f"`order_by` contains duplicate fields: {list(terms)}")
@@ -163,7 +181,7 @@ def experiment_order(terms: Sequence[str]) -> str:
     """An order of experiments. Raises `MlflowError`."""
     written: list[str] = []
     for term in terms or ["creation_time DESC", "experiment_id ASC"]:
-        name, direction = _order_term(term)
+        name, direction = order_term(term)
         entity, key = _experiment_field(name)
         if entity != "attribute":
             raise invalid(f"Invalid order_by entity: {entity}")
@@ -218,7 +236,11 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def _clause(
-    tokens: Sequence[_Token], place: int, field: Callable[[str], tuple[str, str]], clauses: list[Clause]
+    tokens: Sequence[_Token],
+    place: int,
+    field: Callable[[str], tuple[str, str]],
+    numeric: frozenset[str],
+    clauses: list[Clause],
 ) -> int:
     """Reads a comparison into `clauses`. Returns where it ends."""
     rest = tokens[place:]
@@ -240,12 +262,12 @@ def _clause(
         value = rest[taken + 1]
         taken += 1
     entity, key = field(rest[0].text)
-    clauses.append(Clause(entity, key, operator, None if value is None else _value(entity, key, value)))
+    clauses.append(Clause(entity, key, operator, None if value is None else _value(entity, key, value, numeric)))
     return place + 1 + taken
 
 
-def _value(entity: str, key: str, token: _Token) -> str | float | tuple[str, ...]:
-    numeric = entity == "metric" or (entity == "attribute" and key in _NUMERIC_KEYS)
+def _value(entity: str, key: str, token: _Token, numeric_keys: frozenset[str]) -> str | float | tuple[str, ...]:
+    numeric = entity == "metric" or (entity == "attribute" and key in numeric_keys)
     if numeric:
         if token.kind != "number":
             what = "metric" if entity == "metric" else f"numeric attribute: {key}"
@@ -268,19 +290,7 @@ def _value(entity: str, key: str, token: _Token) -> str | float | tuple[str, ...
     raise invalid(f"Expected a quoted string value for {what}. Got value {token.text}")
 
 
-_NUMERIC_KEYS: Final = frozenset(
-    [
-        "start_time",
-        "end_time",
-        "creation_time",
-        "last_update_time",
-        "creation_timestamp_ms",
-        "last_updated_timestamp_ms",
-    ]
-)
-
-
-def _split(name: str) -> tuple[str, str]:
+def split_field(name: str) -> tuple[str, str]:
     """The entity before the first dot, empty if there is none, and the key without its quotes."""
     quoted = name[0] in "`\"'"
     end = name.index(name[0], 1) + 1 if quoted and name[0] in name[1:] else None
@@ -295,7 +305,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _run_field(name: str) -> tuple[str, str]:
-    entity_name, key = _split(name)
+    entity_name, key = split_field(name)
     entity = _ENTITIES.get(entity_name) if entity_name else "attribute"
     if entity is None:
         raise invalid(f"Invalid entity type '{entity_name}'. Valid values are {_ENTITY_NAMES}")
@@ -311,7 +321,7 @@ def _run_field(name: str) -> tuple[str, str]:
 
 
 def _experiment_field(name: str) -> tuple[str, str]:
-    entity_name, key = _split(name)
+    entity_name, key = split_field(name)
     entity = {"": "attribute", "attribute": "attribute", "tag": "tag", "tags": "tag"}.get(entity_name)
     if entity is None:
         raise invalid(f"Invalid entity type '{entity_name}'. Valid entity types are {('attribute', 'tag', 'tags')}")
@@ -321,7 +331,7 @@ def _experiment_field(name: str) -> tuple[str, str]:
 
 
 def _model_field(name: str) -> tuple[str, str]:
-    entity_name, key = _split(name)
+    entity_name, key = split_field(name)
     entities = {"": "attribute", "attributes": "attribute", "metrics": "metric", "params": "parameter", "tags": "tag"}
     entity = entities.get(entity_name)
     if entity is None:
@@ -334,28 +344,28 @@ def _model_field(name: str) -> tuple[str, str]:
 
 
 def _model_clause(clause: Clause) -> str:
-    numeric = clause.entity == "metric" or clause.key in _NUMERIC_KEYS
-    _require(clause, NUMERIC_OPERATORS if numeric else TEXT_OPERATORS | MEMBERSHIP)
-    return _written(_ours(clause.entity, clause.key, _MODEL_ATTRIBUTES), clause)
+    numeric = clause.entity == "metric" or clause.key in NUMERIC_KEYS
+    require(clause, NUMERIC_OPERATORS if numeric else TEXT_OPERATORS | MEMBERSHIP)
+    return written_clause(_ours(clause.entity, clause.key, _MODEL_ATTRIBUTES), clause)
 
 
 def _run_clause(clause: Clause) -> str:
     key = clause.key
     match clause.entity:
         case "metric":
-            _require(clause, NUMERIC_OPERATORS)
+            require(clause, NUMERIC_OPERATORS)
         case "parameter" | "tag":
-            _require(clause, TEXT_OPERATORS | PRESENCE)
+            require(clause, TEXT_OPERATORS | PRESENCE)
         case "attribute":
-            _require(clause, NUMERIC_OPERATORS if key in _NUMERIC_KEYS else TEXT_OPERATORS | MEMBERSHIP)
+            require(clause, NUMERIC_OPERATORS if key in NUMERIC_KEYS else TEXT_OPERATORS | MEMBERSHIP)
             if isinstance(clause.value, tuple) and key != "run_id":
                 raise invalid("Only ['run_id'] attributes support comparison with a list of quoted string values.")
         case _:
-            _require(clause, TEXT_OPERATORS | MEMBERSHIP)
-            return _written(_DATASET_SETS[key], clause)
+            require(clause, TEXT_OPERATORS | MEMBERSHIP)
+            return written_clause(_DATASET_SETS[key], clause)
     if clause.entity == "attribute" and key == "status":
         return _status_clause(clause)
-    return _written(_ours(clause.entity, key, _RUN_ATTRIBUTES), clause)
+    return written_clause(_ours(clause.entity, key, _RUN_ATTRIBUTES), clause)
 
 
 def _status_clause(clause: Clause) -> str:
@@ -368,22 +378,22 @@ def _status_clause(clause: Clause) -> str:
 
 def _experiment_clause(clause: Clause) -> str:
     if clause.entity == "tag":
-        _require(clause, TEXT_OPERATORS | PRESENCE, "Invalid comparator for tag: {}")
+        require(clause, TEXT_OPERATORS | PRESENCE, "Invalid comparator for tag: {}")
     elif clause.key == "experiment_id":
-        _require(clause, frozenset({"=", "!="}) | MEMBERSHIP, "Invalid comparator for experiment_id: {}")
+        require(clause, frozenset({"=", "!="}) | MEMBERSHIP, "Invalid comparator for experiment_id: {}")
         for value in clause.value if isinstance(clause.value, tuple) else (clause.value,):
             if not re.fullmatch(r"[0-9]{1,18}", str(value)):
                 raise invalid(f"Invalid experiment ID '{value}'. Experiment ID must be a valid integer.")
-    elif clause.key in _NUMERIC_KEYS:
-        _require(clause, NUMERIC_OPERATORS)
+    elif clause.key in NUMERIC_KEYS:
+        require(clause, NUMERIC_OPERATORS)
     else:
-        _require(clause, TEXT_OPERATORS, "Invalid comparator for string attribute: {}")
+        require(clause, TEXT_OPERATORS, "Invalid comparator for string attribute: {}")
         if isinstance(clause.value, tuple):
             raise invalid("Only ['experiment_id'] attributes support comparison with a list of quoted string values.")
-    return _written(_ours(clause.entity, clause.key, _EXPERIMENT_ATTRIBUTES), clause)
+    return written_clause(_ours(clause.entity, clause.key, _EXPERIMENT_ATTRIBUTES), clause)
 
 
-def _require(clause: Clause, operators: frozenset[str], problem: str = "") -> None:
+def require(clause: Clause, operators: frozenset[str], problem: str = "") -> None:
     if clause.operator not in operators:
         raise invalid(
             (problem or f"Invalid comparator '{{}}' not one of '{sorted(operators)}'").format(clause.operator)
@@ -401,15 +411,24 @@ def _ours(entity: str, key: str, attributes: Mapping[str, str]) -> str:
     if not key:
         raise invalid("The key of a field is empty.")
     collection = {"metric": "metrics", "parameter": "params", "tag": "tags"}[entity]
+    return _of(collection, key)
+
+
+def _of(collection: str, key: str) -> str:
     return f'{collection}."{key.replace(chr(34), chr(34) * 2)}"'
+
+
+def written_tag(key: str) -> str:
+    """A tag in the platform's grammar. Raises `MlflowError`."""
+    return _ours("tag", key, {})
 
 
 def _as_text(entity: str, key: str) -> str:
     """MLflow's params, tags and names sort as texts, also those that spell a number."""
-    return "" if entity == "metric" or key in _NUMERIC_KEYS else " as text"
+    return "" if entity == "metric" or key in NUMERIC_KEYS else " as text"
 
 
-def _written(field: str, clause: Clause) -> str:
+def written_clause(field: str, clause: Clause) -> str:
     """A comparison in the platform's grammar."""
     value = clause.value
     if value is None:
@@ -452,7 +471,7 @@ def _text_matches(text: str, operator: str, value: str) -> bool:
     return (text == value) == (operator == "=")
 
 
-def _order_term(term: str) -> tuple[str, str]:
+def order_term(term: str) -> tuple[str, str]:
     match = _ORDER.fullmatch(term)
     if match is None or len(term) > FILTER_CHARS_MAX:
         raise invalid(f"Invalid order_by clause '{term}'. Could not be parsed.")

@@ -13,6 +13,7 @@ __all__ = [
     "check_experiment_tag",
     "check_key",
     "check_metric",
+    "check_model_tag",
     "check_unique_params",
     "cut_param",
     "cut_tag",
@@ -22,6 +23,7 @@ KEY_CHARS_MAX: Final = 250
 PARAM_CHARS_MAX: Final = 6_000  # longer values are cut
 TAG_CHARS_MAX: Final = 8_000  # likewise
 EXPERIMENT_TAG_CHARS_MAX: Final = 20_000
+MODEL_TAG_CHARS_MAX: Final = 100_000
 METRICS_PER_BATCH_MAX: Final = 1_000
 PARAMS_PER_BATCH_MAX: Final = 100
 TAGS_PER_BATCH_MAX: Final = 100
@@ -84,6 +86,13 @@ def check_experiment_tag(key: str, value: str) -> None:
     check_key(key, "key")
     _check_length("key", KEY_CHARS_MAX, key)
     _check_length("value", EXPERIMENT_TAG_CHARS_MAX, value)
+
+
+def check_model_tag(key: str, value: str) -> None:
+    """Checks a tag of a registered model or a version. Raises `MlflowError`."""
+    check_key(key, "key")
+    _check_length("key", KEY_CHARS_MAX, key)
+    _check_length("value", MODEL_TAG_CHARS_MAX, value)
 
 
 def check_batch_limits(metrics: int, params: int, tags: int) -> None:

@@ -17,10 +17,12 @@ from penstock_gateway.mlflow.paging import pages
 from penstock_gateway.mlflow.uris import below, default_location
 
 __all__ = [
+    "artifact_uri",
     "create",
     "delete",
     "delete_tag",
     "finalize",
+    "found",
     "get",
     "log_params",
     "model_name",
@@ -163,13 +165,28 @@ async def search(call: Call) -> Json:
     )
     if not request.experiments:
         return {}
-    found, token = await pages(call, "SearchLoggedModels", request, "models", wanted, values["page_token"])
+    models, token = await pages(call, "SearchLoggedModels", request, "models", wanted, values["page_token"])
     json: Json = {}
-    if found:
-        json["models"] = [_model_json(model) for model in found]
+    if models:
+        json["models"] = [_model_json(model) for model in models]
     if token:
         json["next_page_token"] = token
     return json
+
+
+async def found(call: Call, model_id: str) -> logged_model_pb2.LoggedModel:
+    """A model that is not deleted. Raises `MlflowError` if there is none."""
+    request = pb.GetLoggedModelRequest(name=model_name(call, model_id))
+    model = (await _found(call.rpc("GetLoggedModel", request), model_id)).model
+    if model.lifecycle_stage == experiment_pb2.LIFECYCLE_STAGE_DELETED:
+        raise _no_model(model_id)
+    return model
+
+
+def artifact_uri(model: logged_model_pb2.LoggedModel) -> str:
+    """Where the files of a model are."""
+    location = model.artifact_location or default_location(segment(model.experiment))
+    return below(location, "models", segment(model.name), "artifacts")
 
 
 def model_name(call: Call, model_id: str) -> str:
@@ -207,12 +224,11 @@ def _no_model(model_id: str) -> MlflowError:
 
 def _model_json(model: logged_model_pb2.LoggedModel) -> Json:
     model_id, experiment_id = segment(model.name), segment(model.experiment)
-    location = model.artifact_location or default_location(experiment_id)
     info: Json = {
         "experiment_id": experiment_id,
         "model_id": model_id,
         "name": model.display_name,
-        "artifact_uri": below(location, "models", model_id, "artifacts"),
+        "artifact_uri": artifact_uri(model),
         "creation_timestamp_ms": milliseconds(model.create_time),
         "last_updated_timestamp_ms": milliseconds(model.update_time),
         "model_type": model.model_type,

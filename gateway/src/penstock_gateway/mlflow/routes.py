@@ -5,7 +5,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from penstock_gateway.mlflow import experiments, inputs, logged_models, metrics, runs
+from penstock_gateway.mlflow import (
+    experiments,
+    inputs,
+    logged_models,
+    metrics,
+    model_versions,
+    registered_models,
+    runs,
+)
 from penstock_gateway.mlflow.calls import Call
 from penstock_gateway.mlflow.entities import Json
 
@@ -65,6 +73,28 @@ ROUTES: Final = (
     Route("PATCH", "/2.0/mlflow/logged-models/{model_id}/tags", logged_models.set_tags),
     Route("DELETE", "/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}", logged_models.delete_tag),
     Route("POST", "/2.0/mlflow/logged-models/{model_id}/params", logged_models.log_params),
+    Route("POST", "/2.0/mlflow/registered-models/create", registered_models.create),
+    Route("GET", "/2.0/mlflow/registered-models/get", registered_models.get),
+    Route("PATCH", "/2.0/mlflow/registered-models/update", registered_models.update),
+    Route("POST", "/2.0/mlflow/registered-models/rename", registered_models.rename),
+    Route("DELETE", "/2.0/mlflow/registered-models/delete", registered_models.delete),
+    Route("GET", "/2.0/mlflow/registered-models/search", registered_models.search),
+    Route("GET", "/2.0/mlflow/registered-models/get-latest-versions", registered_models.get_latest_versions),
+    Route("POST", "/2.0/mlflow/registered-models/get-latest-versions", registered_models.get_latest_versions),
+    Route("POST", "/2.0/mlflow/registered-models/set-tag", registered_models.set_tag),
+    Route("DELETE", "/2.0/mlflow/registered-models/delete-tag", registered_models.delete_tag),
+    Route("POST", "/2.0/mlflow/registered-models/alias", registered_models.set_alias),
+    Route("DELETE", "/2.0/mlflow/registered-models/alias", registered_models.delete_alias),
+    Route("GET", "/2.0/mlflow/registered-models/alias", model_versions.get_by_alias),
+    Route("POST", "/2.0/mlflow/model-versions/create", model_versions.create),
+    Route("GET", "/2.0/mlflow/model-versions/get", model_versions.get),
+    Route("PATCH", "/2.0/mlflow/model-versions/update", model_versions.update),
+    Route("POST", "/2.0/mlflow/model-versions/transition-stage", model_versions.transition),
+    Route("DELETE", "/2.0/mlflow/model-versions/delete", model_versions.delete),
+    Route("GET", "/2.0/mlflow/model-versions/search", model_versions.search),
+    Route("GET", "/2.0/mlflow/model-versions/get-download-uri", model_versions.get_download_uri),
+    Route("POST", "/2.0/mlflow/model-versions/set-tag", model_versions.set_tag),
+    Route("DELETE", "/2.0/mlflow/model-versions/delete-tag", model_versions.delete_tag),
 )
 
 _FIXED: Final = {(route.method, route.path): route for route in ROUTES if "{" not in route.path}

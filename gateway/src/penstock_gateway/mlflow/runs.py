@@ -42,6 +42,7 @@ from penstock_gateway.mlflow.paging import pages
 
 __all__ = [
     "RUN_ID",
+    "artifact_uri",
     "create",
     "delete",
     "delete_tag",
@@ -308,6 +309,11 @@ def run_name(call: Call, run_id: str) -> str:
     if not _HEX_ID.fullmatch(run_id):
         raise _no_run(run_id)
     return f"{call.parent}/runs/{run_id}"
+
+
+async def artifact_uri(call: Call, run_id: str) -> str:
+    """Where the artifacts of a run are. Raises `MlflowError` if there is none."""
+    return run_info(await _run(call, run_id, _INFO))["artifact_uri"]
 
 
 async def _run(call: Call, run_id: str, mask: FieldMask | None = None) -> run_pb2.Run:
