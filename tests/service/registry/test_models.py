@@ -1,12 +1,15 @@
 """Registered models: create, read, change, rename, delete."""
 
 import asyncio
+from pathlib import Path
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
-from support.registry import MODEL, PROJECT, Registry
+from support.registry import MODEL, PROJECT, Registry, open_guard, serving_registry
 
 from penstock.api.registry.v1 import model_pb2
+from penstock_kit.stores.documents import Delete, Insert
+from penstock_registry.store import MODELS
 
 Code = grpc.StatusCode
 
@@ -118,3 +121,23 @@ async def test_nobody_reaches_a_model_of_another_project(registry: Registry) -> 
     outside = registry.guard.issue("users/ada", projects=["other"])
     assert outside
     assert (await registry.refused("GetModel", name="projects/other/models/digits")).reason == "MODEL_NOT_FOUND"
+
+
+async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_start(tmp_path: Path, documents_url: str) -> None:
+    guard = open_guard()
+    async with serving_registry(tmp_path, guard=guard, documents_url=documents_url) as registry:
+        uid = (await registry.new_model()).uid
+        for _ in range(3):
+            await registry.new_version(metrics=[model_pb2.ModelMetric(key="a", value=1, samples=[1.0])])
+        await registry.point("best", 1)
+        # What a service does that dies after its first write.
+        operations = [Delete(MODELS, "digits"), Insert("deletions", uid, {})]
+        await registry.stores.documents.apply("default", operations)
+        assert await registry.found_versions() == []
+    async with serving_registry(tmp_path, guard=guard, documents_url=documents_url) as registry:
+        documents = registry.stores.documents
+        async with asyncio.timeout(10):
+            while await documents.partitions("deletions"):  # noqa: ASYNC110 - nothing rings when a job has done its work
+                await asyncio.sleep(0.02)
+        for collection in ("versions", "details", "moves"):
+            assert await documents.partitions(collection) == []
