@@ -16,6 +16,7 @@ WORDS = {
     "AsyncAccounts": "Accounts",
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
+    "AsyncEvents": "Events",
     "AsyncGates": "Gates",
     "AsyncModels": "Models",
     "AsyncPages": "Pages",

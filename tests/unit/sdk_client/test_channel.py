@@ -332,7 +332,7 @@ def event(cursor: str, **fields: Any) -> Any:
 
 
 async def test_a_watcher_goes_on_where_it_was(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.client._async.client.WATCH_PAUSE_S", 0.01)
+    monkeypatch.setattr("penstock.client._async.following.PAUSE_S", 0.01)
 
     async def watch(request: Any, context: Any) -> AsyncIterator[Any]:
         if not request.cursor:
@@ -349,8 +349,8 @@ async def test_a_watcher_goes_on_where_it_was(server: Server, monkeypatch: pytes
 async def test_a_watcher_gives_up_on_a_server_that_does_not_return(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.client._async.client.WATCH_PAUSE_S", 0.001)
-    monkeypatch.setattr("penstock.client._async.client.WATCH_RETURN_S", 0.05)
+    monkeypatch.setattr("penstock.client._async.following.PAUSE_S", 0.001)
+    monkeypatch.setattr("penstock.client._async.following.RETURN_S", 0.05)
     monkeypatch.setattr(channel_module, "RETRY_PAUSE_S", 0.001)
 
     async def watch(request: Any, context: Any) -> AsyncIterator[Any]:
@@ -365,8 +365,8 @@ async def test_a_watcher_gives_up_on_a_server_that_does_not_return(
 
 
 async def test_a_silent_stream_counts_as_gone(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.client._async.client.WATCH_PAUSE_S", 0.001)
-    monkeypatch.setattr("penstock.client._async.client.STREAM_SILENCE_S", 0.2)
+    monkeypatch.setattr("penstock.client._async.following.PAUSE_S", 0.001)
+    monkeypatch.setattr("penstock.client._async.client.SILENCE_S", 0.2)
 
     async def watch(request: Any, context: Any) -> AsyncIterator[Any]:
         yield event(f"{request.cursor}x", run=run_pb2.Run(name=RUN))
@@ -457,8 +457,8 @@ async def test_the_token_in_clear_to_another_machine_is_warned_of() -> None:
 
 
 async def test_the_synchronous_client_does_the_same(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.client._sync.client.WATCH_PAUSE_S", 0.001)
-    monkeypatch.setattr("penstock.client._sync.client.STREAM_SILENCE_S", 0.2)
+    monkeypatch.setattr("penstock.client._sync.following.PAUSE_S", 0.001)
+    monkeypatch.setattr("penstock.client._sync.client.SILENCE_S", 0.2)
     server.auth.refuse = lambda token: token == f"Bearer {jwt(1, 300)}"
     server.auth.fail = [grpc.StatusCode.UNAVAILABLE] * 2
 

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import connection, experiments, export, gates, importing, models, projects, runs, state, sync, tokens
+from penstock.cli import (
+    connection,
+    experiments,
+    export,
+    gates,
+    importing,
+    models,
+    projects,
+    runs,
+    state,
+    sync,
+    tokens,
+    webhooks,
+)
 from penstock.cli.failures import Commands, ExitStatus
 
 __all__ = ["build", "main"]
@@ -37,6 +50,7 @@ def build() -> typer.Typer:
     app.add_typer(runs.app, name="run")
     app.add_typer(models.app, name="model")
     app.add_typer(gates.app, name="gate")
+    app.add_typer(webhooks.app, name="webhook")
     app.add_typer(tokens.app, name="token")
     app.add_typer(importing.app, name="import")
     for entry in sorted(entry_points(group=PLUG_IN_GROUP), key=lambda entry: entry.name):

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from penstock.api.auth.v1 import auth_service_pb2
-from penstock.api.registry.v1 import gate_pb2, model_pb2
+from penstock.api.registry.v1 import event_pb2, gate_pb2, model_pb2
 from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
 
 __all__ = [
     "column_name",
+    "delivery_record",
     "experiment_record",
     "flat",
     "group_record",
@@ -28,6 +29,7 @@ __all__ = [
     "token_record",
     "value_of",
     "verdict_record",
+    "webhook_record",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -164,6 +166,51 @@ def model_version_record(version: model_pb2.ModelVersion) -> dict[str, Any]:
         "creator": version.creator,
         "create_time": time_of(version, "create_time"),
         "update_time": time_of(version, "update_time"),
+    }
+
+
+def webhook_record(webhook: event_pb2.Webhook) -> dict[str, Any]:
+    """A webhook, without its secret; `target` is the address of what it tells."""
+    kind = webhook.WhichOneof("target") or ""
+    targets = {
+        "http": webhook.http.url,
+        "github": f"{webhook.github.repository} {webhook.github.workflow}",
+        "gitlab": f"{webhook.gitlab.url} {webhook.gitlab.project}",
+        "jenkins": webhook.jenkins.job_url,
+    }
+    return {
+        "name": webhook.name,
+        "display_name": webhook.display_name,
+        "types": [_enum_name(event_pb2.EventType.Name(one), "EVENT_TYPE_") for one in webhook.types],
+        "model": webhook.model,
+        "alias": webhook.alias,
+        "kind": kind,
+        "target": targets.get(kind, ""),
+        "enabled": webhook.enabled,
+        "disabled_reason": webhook.disabled_reason,
+        "create_time": time_of(webhook, "create_time"),
+    }
+
+
+def delivery_record(delivery: event_pb2.Delivery) -> dict[str, Any]:
+    """A delivery, with its attempts, oldest first."""
+    return {
+        "name": delivery.name,
+        "event": _enum_name(event_pb2.EventType.Name(delivery.event.type), "EVENT_TYPE_"),
+        "event_id": delivery.event.id,
+        "model": delivery.event.model,
+        "state": _enum_name(event_pb2.DeliveryState.Name(delivery.state), "DELIVERY_STATE_"),
+        "attempts": [
+            {
+                "time": time_of(attempt, "time"),
+                "duration_ms": attempt.duration_ms,
+                "http_status": attempt.http_status or None,
+                "error": attempt.error,
+            }
+            for attempt in delivery.attempts
+        ],
+        "create_time": time_of(delivery, "create_time"),
+        "next_attempt_time": time_of(delivery, "next_attempt_time"),
     }
 
 

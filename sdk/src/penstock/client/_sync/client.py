@@ -1,8 +1,6 @@
 # Generated from _async/client.py by deploy/tools/unasync.py. Change that one.
 """The client of a Penstock server: friendly calls, and the generated stubs for everything else."""
 
-import random
-import time
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from types import TracebackType
@@ -23,33 +21,27 @@ from penstock.api.tracking.v1 import (
 from penstock.client import records
 from penstock.client._sync.accounts import Accounts
 from penstock.client._sync.channel import Channel
+from penstock.client._sync.events import Events
 from penstock.client._sync.export import Selection, export_project, export_project_points, export_run
-from penstock.client._sync.gates import Gates
+from penstock.client._sync.following import SILENCE_S, following
 from penstock.client._sync.paging import Pages, Points
 from penstock.client.export.files import check_file, target_of
 from penstock.client.export.folder import check_folder
 from penstock.client.export.points import format_of, is_folder
 from penstock.client.export.progress import Exported, ExportProgress
 from penstock.client.names import Named, project_name, project_of, run_name, run_names, several
-from penstock.client.runtime_sync import Stream, sleep
+from penstock.client.runtime_sync import Stream
 from penstock.client.tables import Rows
-from penstock.errors import ServerUnavailable
 
 __all__ = ["Client"]
 
 TIMEOUT_S = 30.0
 """The deadline of a call that names none."""
-STREAM_SILENCE_S = 30.0
-"""A server that says nothing on a stream for so long counts as gone. It sends a sign of life every ten seconds."""
 READ_SILENCE_S = 120.0
-"""The same for full-resolution reads, where the server may first have to gather and sort."""
-WATCH_RETURN_S = 60.0
-"""For how long a watcher waits for a server that went away."""
-WATCH_PAUSE_S = 1.0
-"""The pause between its attempts, varied by half."""
+"""How long a server may say nothing during full-resolution reads, where it may first have to gather and sort."""
 
 
-class Client(Accounts, Gates):
+class Client(Accounts, Events):
     """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
 
         with Client() as client:
@@ -469,26 +461,20 @@ class Client(Accounts, Gates):
             ServerUnavailable: The server went away and did not return.
         """
         name = run_name(run)
-        gone_s: float | None = None
-        while True:
+
+        def begin() -> Stream[tracking_service_pb2.WatchRunResponse]:
             request = tracking_service_pb2.WatchRunRequest(
                 run=name, cursor=cursor, keys=several(keys), from_now=from_now
             )
-            responses = self.tracking.WatchRun(request, silence_s=STREAM_SILENCE_S)
-            try:
-                for response in responses:
-                    gone_s = None
-                    cursor = response.event.cursor or cursor
-                    yield response.event
-                return
-            except ServerUnavailable:
-                now_s = time.monotonic()
-                gone_s = now_s if gone_s is None else gone_s
-                if now_s - gone_s > WATCH_RETURN_S:
-                    raise
-            finally:
-                responses.close()
-            sleep(WATCH_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, keeps no secret
+            return self.tracking.WatchRun(request, silence_s=SILENCE_S)
+
+        responses = following(begin, ends=True)
+        try:
+            for response in responses:
+                cursor = response.event.cursor or cursor
+                yield response.event
+        finally:
+            responses.close()
 
 
 def _rank_mode(by_rank: bool, across_ranks: bool = False) -> metric_pb2.RankMode:
