@@ -104,7 +104,7 @@ def create(
     from penstock.client.records import webhook_record
 
     webhook = event_pb2.Webhook() if file is None else described(file, event_pb2.Webhook())
-    asked = [event_pb2.EventType.Value(f"EVENT_TYPE_{one.value.upper().replace('-', '_')}") for one in on or ()]
+    asked = [f"EVENT_TYPE_{one.name}" for one in on or ()]
     webhook.MergeFrom(event_pb2.Webhook(display_name=name, types=asked, model=model, alias=alias, enabled=True))
     if url:
         webhook.http.url = url
