@@ -41,7 +41,14 @@ def test_json_names_each_run_its_receipt_and_the_best(platform: Platform, client
     *runs, last = [json.loads(line) for line in ended.stdout.splitlines()]
     assert len(runs) == 2
     best = max(runs, key=lambda run: run["validation_accuracy"])
-    assert last == {"best_run": best["run"]}
+    assert last["best_run"] == best["run"]
+    # The best is a version of a model, judged by a gate; the first that is good enough becomes `production`.
+    version = client.model_version(last["version"])
+    assert (version.run, len(version.metrics[0].samples) > 100) == (best["run"], True)
+    (verdict,) = client.verdicts("digits-reader", version=version.number)
+    assert (verdict.passed, verdict.passed) == (last["passed"], last["promoted"])
+    assert last["passed"] == (best["validation_accuracy"] >= 0.8)
+    assert ("production" in version.aliases) == last["promoted"]
     for run in runs:
         assert run["points_logged"] == run["points_durable"] >= 3 * len(METRICS)
         assert run["dropped"] == 0
@@ -62,7 +69,8 @@ def test_text_ends_with_a_table_and_the_best_run(platform: Platform) -> None:
     assert "Training 2 models" in ended.stdout
     assert platform.http in ended.stdout
     assert "DURABLE" in ended.stdout
-    assert "Best run: " in ended.stdout.splitlines()[-1]
+    assert "Best run: " in ended.stdout
+    assert "Registered digits-reader/" in ended.stdout.splitlines()[-1]
 
 
 async def test_leaving_early_stops_the_workers(

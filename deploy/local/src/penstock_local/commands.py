@@ -168,7 +168,7 @@ def _on_signals(stopping: asyncio.Event) -> None:
 
 async def _train(http: str, token: str) -> None:
     """Trains the demo against this server, whatever else clients on this machine are set to. Its words go to stderr."""
-    from penstock_local.demo import best_run, plan_demo, run_demo
+    from penstock_local.demo import best_run, plan_demo, register, run_demo
 
     os.environ.update(PENSTOCK_URL=http, PENSTOCK_TOKEN=token)
     plans = plan_demo()
@@ -184,6 +184,9 @@ async def _train(http: str, token: str) -> None:
     best = best_run(runs)
     if best is not None:
         typer.echo(f"Best run: {best.plan.name} ({best.run})", err=True)
+        registered = await register(best)
+        if registered is not None:
+            typer.echo(registered.sentence, err=True)
 
 
 def _greet(http: str, grpc: str, link: str, data: Path, token: str) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from json import loads as parse_json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,10 @@ from penstock.cli.output import JsonOption, console, hint, print_json, print_tab
 from penstock.config import resolve
 from penstock_local.demo_worker import WorkerPlan
 
-__all__ = ["DemoProgress", "DemoRun", "best_run", "demo", "plan_demo", "run_demo"]
+if TYPE_CHECKING:
+    from penstock_local.demo_registry import Registered
+
+__all__ = ["DemoProgress", "DemoRun", "best_run", "demo", "plan_demo", "register", "run_demo"]
 
 EXPERIMENT = "digits"
 EPOCHS = 32
@@ -62,6 +65,7 @@ class DemoRun:
         dropped: Points that could not be kept.
         validation_accuracy: After the last epoch.
         validation_loss: After the last epoch.
+        validation_correct: Whether each validation image was told right, after the last epoch.
         problem: What went wrong, None if nothing did.
     """
 
@@ -72,6 +76,7 @@ class DemoRun:
     dropped: int = 0
     validation_accuracy: float = 0.0
     validation_loss: float = float("inf")
+    validation_correct: tuple[bool, ...] = ()
     problem: str | None = None
 
 
@@ -139,6 +144,26 @@ def best_run(runs: Sequence[DemoRun]) -> DemoRun | None:
     return max(whole, key=lambda run: (run.validation_accuracy, -run.validation_loss), default=None)
 
 
+async def register(best: DemoRun) -> "Registered | None":
+    """Registers the best run's model. None, and a word about it, if that is not allowed here."""
+    from penstock.errors import PenstockError
+    from penstock_local.demo_registry import register_best
+
+    assert best.run is not None, "it ended well"
+    try:
+        return await asyncio.to_thread(
+            register_best,
+            best.run,
+            best.validation_accuracy,
+            best.validation_loss,
+            best.validation_correct,
+            project=best.plan.project,
+        )
+    except PenstockError as error:
+        hint(f"The model was not registered: {error}")
+        return None
+
+
 async def _run_worker(plan: WorkerPlan, watch: Callable[[DemoProgress], None]) -> DemoRun:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -180,6 +205,7 @@ async def _run_worker(plan: WorkerPlan, watch: Callable[[DemoProgress], None]) -
         dropped=last["dropped"],
         validation_accuracy=accuracy,
         validation_loss=loss,
+        validation_correct=tuple(last["validation_correct"]),
     )
 
 
@@ -208,7 +234,8 @@ def demo(
 ) -> None:
     """Train real models side by side, and stream their metrics live.
 
-    With --json, one document per run, and a last one with `best_run`.
+    The best model is registered as a version of `digits-reader`, and if it passes the gate, `production` is moved to it.
+    With --json, one document per run, and a last one with `best_run`, and what became of it in the registry.
 
     \b
     Example:
@@ -258,7 +285,15 @@ async def _show_json(plans: Sequence[WorkerPlan]) -> list[DemoRun]:
             }
         )
     best = best_run(runs)
-    print_json({"best_run": None if best is None else best.run})
+    registered = None if best is None else await register(best)
+    print_json(
+        {
+            "best_run": None if best is None else best.run,
+            "version": None if registered is None else registered.version,
+            "passed": registered is not None and registered.passed,
+            "promoted": registered is not None and registered.promoted,
+        }
+    )
     return runs
 
 
@@ -305,4 +340,7 @@ async def _show(plans: Sequence[WorkerPlan]) -> list[DemoRun]:
     best = best_run(runs)
     if best is not None:
         say(f"Best run: {best.plan.name} with validation accuracy {best.validation_accuracy:.3f}, {best.run}")
+        registered = await register(best)
+        if registered is not None:
+            say(registered.sentence)
     return runs

@@ -11,7 +11,7 @@ process that started it in JSON lines on standard output, one `{"event": ...}` e
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, TextIO
 
@@ -107,7 +107,9 @@ def train(plan: WorkerPlan, report: Report) -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)  # after the sender was started, which must not wait for the training
     with run:
-        for epoch, metrics in enumerate(epochs_of(plan), start=1):
+        correct: Sequence[bool] = ()
+        for epoch, ended in enumerate(epochs_of(plan), start=1):
+            metrics, correct = ended
             run.log(metrics, step=epoch)
             report(
                 "epoch",
@@ -122,11 +124,13 @@ def train(plan: WorkerPlan, report: Report) -> None:
         points_logged=receipt.points_logged,
         points_durable=receipt.points_durable,
         dropped=receipt.dropped,
+        validation_correct=correct,
     )
 
 
-def epochs_of(plan: WorkerPlan) -> Iterator[dict[str, float]]:
-    """Trains a model on the digits that come with scikit-learn, and yields loss and accuracy after each epoch.
+def epochs_of(plan: WorkerPlan) -> Iterator[tuple[dict[str, float], list[bool]]]:
+    """Trains a model on the digits that come with scikit-learn. After each epoch yields loss and accuracy, and which of the
+    validation images it tells right.
 
     The images are shifted and made noisy anew in each pass, so that there is something to learn for many epochs; loss and
     accuracy are those of the clean ones.
@@ -155,11 +159,13 @@ def epochs_of(plan: WorkerPlan) -> Iterator[dict[str, float]]:
                 images = images + random.normal(0, NOISE, images.shape)
                 model.partial_fit(images.reshape(len(batch), -1), train_y[batch], classes=classes)
         metrics: dict[str, float] = {}
+        right: Any = ()
         for part, x, y in (("train", train_x, train_y), ("validation", validation_x, validation_y)):
             probabilities = model.predict_proba(x)
             metrics[f"{part}/loss"] = float(log_loss(y, probabilities, labels=classes))
-            metrics[f"{part}/accuracy"] = float((probabilities.argmax(axis=1) == y).mean())
-        yield metrics
+            right = probabilities.argmax(axis=1) == y
+            metrics[f"{part}/accuracy"] = float(right.mean())
+        yield metrics, right.tolist()
 
 
 def _model(plan: WorkerPlan) -> Any:
