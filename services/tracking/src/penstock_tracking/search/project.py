@@ -26,7 +26,7 @@ from penstock_tracking.store import EXPERIMENTS, RUNS, run_from_document
 
 __all__ = ["LatestSource", "ProjectRuns"]
 
-LATEST_AT_ONCE: Final = 16  # runs whose latest values are read at the same time; acknowledgements need threads too
+LATEST_AT_ONCE: Final = 4  # runs whose latest values are read at the same time: acknowledgements need threads too
 LOG_KEY_BYTES: Final = 16
 
 
