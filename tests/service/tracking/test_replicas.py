@@ -24,6 +24,8 @@ from penstock_tracking.ingest.codec import digest_of
 from penstock_tracking.ingest.committer import GroupCommitter
 from penstock_tracking.ingest.streams import OpenWriterRequest, WriterStreams
 from penstock_tracking.ingest.writer import WriterStream
+from penstock_tracking.logged_models.service import LoggedModelService
+from penstock_tracking.logged_models.store import LoggedModelStore
 from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series import watch
 from penstock_tracking.series.latest import LatestReader
@@ -193,8 +195,9 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
     committer = GroupCommitter(log, hot)
     streams = [WriterStreams(TrackingStore(stores.documents), claims, runs, committer, clock) for _ in range(2)]
     calls = CallWriters(log, committer)
+    models = LoggedModelService(LoggedModelStore(stores.documents), store, clock)
     services = [
-        TrackingService(store, runs, hot, each, calls, LatestReader(runs, store), SeriesReader(runs), clock)
+        TrackingService(store, runs, hot, each, calls, LatestReader(runs, store), SeriesReader(runs), models, clock)
         for each in streams
     ]
     name = RunName("default", random_id())
