@@ -213,6 +213,22 @@ async def test_another_alias_has_a_key_of_its_own(bench: Bench) -> None:
     assert await bench.states() == [DELIVERED, DELIVERED]
 
 
+async def test_a_receiver_that_is_slow_keeps_no_other_waiting(bench: Bench) -> None:
+    async with receiving() as slow:
+        slow.hold.clear()
+        await bench.webhook(id="0" * 32, target=HttpTarget(slow.url))
+        await bench.webhook()
+        await bench.happen(*range(1, 151))
+        one, _ = bench.dispatchers
+        async with asyncio.timeout(20):
+            while len(bench.receiver.received) < 150:
+                await one.step(PROJECT)
+                await asyncio.sleep(0.01)
+        assert len(slow.received) == 4, "no more of one webhook at a time"
+        slow.hold.set()
+        await one.settled()
+
+
 async def test_a_disabled_webhook_gives_up_what_waits(bench: Bench) -> None:
     await bench.webhook()
     bench.receiver.answers.append("500 Oops")

@@ -30,7 +30,7 @@ from penstock_registry.store import Stored
 __all__ = ["Dispatcher", "new_delivery"]
 
 POLL_INTERVAL_S: Final = 0.5
-SENDING_MAX: Final = 16
+SENDING_MAX: Final = 32
 SENDING_PER_WEBHOOK_MAX: Final = 4
 CLAIM_S: Final = 2 * DELIVERY_TIMEOUT_S
 DUE_PER_LOOK: Final = 100
@@ -89,18 +89,23 @@ class Dispatcher:
 
         while await self._store.fan_out(project, make):
             pass
-        for stored in await self._store.due_deliveries(project, self._clock.now_us(), DUE_PER_LOOK):
-            if len(self._sending) >= SENDING_MAX:
-                return
-            webhook = webhooks.get(stored.value.webhook_id)
-            if webhook is None or not webhook.enabled:
+        # Webhook by webhook, so that one whose receiver is slow keeps no other waiting.
+        for webhook in webhooks.values():
+            await self._begin_due(project, webhook)
+
+    async def _begin_due(self, project: str, webhook: Webhook) -> None:
+        for stored in await self._store.due_deliveries(project, webhook.id, self._clock.now_us(), DUE_PER_LOOK):
+            if not webhook.enabled:
                 await self._give_up(project, stored)
-            elif list(self._sending.values()).count(webhook.id) < SENDING_PER_WEBHOOK_MAX:
-                claimed = await self._claim(project, stored)
-                if claimed is not None:
-                    task = asyncio.create_task(self._deliver(project, webhook, claimed))
-                    self._sending[task] = webhook.id
-                    task.add_done_callback(lambda done: self._sending.pop(done, None))
+                continue
+            of_it = list(self._sending.values()).count(webhook.id)
+            if len(self._sending) >= SENDING_MAX or of_it >= SENDING_PER_WEBHOOK_MAX:
+                return
+            claimed = await self._claim(project, stored)
+            if claimed is not None:
+                task = asyncio.create_task(self._deliver(project, webhook, claimed))
+                self._sending[task] = webhook.id
+                task.add_done_callback(lambda done: self._sending.pop(done, None))
 
     async def settled(self) -> None:
         """Waits until nothing is being sent."""

@@ -45,7 +45,8 @@ EVENT_COLLECTIONS: Final = (
         (
             Index("webhook", ("webhook", "create_us")),
             Index("key", ("key", "state")),
-            Index("due", ("due_us",)),
+            # Only what is pending has `due_us`.
+            Index("waiting", ("webhook", "due_us")),
             Index("created", ("create_us",)),
         ),
     ),
@@ -182,9 +183,9 @@ class EventStore:
             return True  # another replica does it
         return more
 
-    async def due_deliveries(self, project: str, now_us: int, limit: int) -> list[Stored[Delivery]]:
-        """Returns deliveries whose time has come, those due longest first."""
-        page = await self._documents.query(DELIVERIES, project, "due", limit=limit)
+    async def due_deliveries(self, project: str, webhook_id: str, now_us: int, limit: int) -> list[Stored[Delivery]]:
+        """Returns deliveries of a webhook whose time has come, those due longest first."""
+        page = await self._documents.query(DELIVERIES, project, "waiting", equal=(webhook_id,), limit=limit)
         found = [_stored_delivery(document) for document in page.documents]
         return [stored for stored in found if stored.value.due_us is not None and stored.value.due_us <= now_us]
 
