@@ -28,7 +28,7 @@ breaking() {
 step "style: ruff check" .venv/bin/ruff check .
 step "style: ruff format" .venv/bin/ruff format --check .
 step "types: pyrefly" .venv/bin/pyrefly check
-step "types: strict for kit and services" .venv/bin/pyrefly check --preset strict services/kit/src services/auth/src services/tracking/src services/registry/src
+step "types: strict for kit and services" .venv/bin/pyrefly check --preset strict services/kit/src services/auth/src services/tracking/src services/registry/src services/artifact/src
 step "structure: import-linter" .venv/bin/lint-imports
 step "contract: buf lint" .venv/bin/buf lint protos
 step "contract: buf format" .venv/bin/buf format -d --exit-code protos --path protos/penstock

@@ -13,7 +13,7 @@ if [ "${1:-}" = --check ]; then
     cp requirements.lock "$target"
 fi
 set --
-for member in penstock penstock-kit penstock-auth penstock-tracking penstock-registry penstock-gateway penstock-dashboard penstock-local; do
+for member in penstock penstock-kit penstock-auth penstock-tracking penstock-registry penstock-artifact penstock-gateway penstock-dashboard penstock-local; do
     set -- "$@" --no-emit-package "$member"
 done
 "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

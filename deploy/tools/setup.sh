@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 UV_VERSION=0.13.9 # resolves universal locks with hashes as requirements.lock was made
-MEMBERS="sdk services/kit services/auth services/tracking services/registry gateway dashboard deploy/local"
+MEMBERS="sdk services/kit services/auth services/tracking services/registry services/artifact gateway dashboard deploy/local"
 
 say() { printf '%s\n' "$*" >&2; }
 

@@ -16,7 +16,7 @@ import pytest
 from support.platform import PENSTOCK, Platform, running_platform
 from support.training import eventually
 
-PARTS = ("auth", "tracking", "registry", "gateway", "dashboard")
+PARTS = ("auth", "tracking", "registry", "artifact", "gateway", "dashboard")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_stop_ends_all_in_order_and_they_say_so(platform: Platform) -> None:
     processes = list(parts(platform).values())
     assert platform.stop() == 0
     assert not [process for process in processes if process.is_running()]
-    for name in ("auth", "tracking", "registry"):
+    for name in ("auth", "tracking", "registry", "artifact"):
         lines = (platform.home / f"data/logs/{name}.log").read_text().splitlines()
         assert json.loads(lines[-1])["message"] == "Stopping"
     log = (platform.home / "data/logs/platform.log").read_text()

@@ -29,6 +29,9 @@ from support.servers import bearer, until
 
 import penstock.api
 from penstock.api.auth.v1 import auth_service_pb2 as pb
+from penstock_artifact.app import build as build_artifact
+from penstock_artifact.app import open_stores as open_artifact_stores
+from penstock_artifact.settings import ArtifactSettings
 from penstock_auth.store import AuthStore
 from penstock_kit.access import access_rule
 from penstock_kit.application import Running
@@ -63,6 +66,7 @@ class Need(Enum):
 
 AUTH = "penstock.api.auth.v1.AuthService"
 TRACKING = "penstock.api.tracking.v1.TrackingService"
+ARTIFACT = "penstock.api.artifact.v1.ArtifactService"
 REGISTRY = "penstock.api.registry.v1.RegistryService"
 
 MATRIX = {
@@ -153,6 +157,21 @@ MATRIX = {
     f"{REGISTRY}/SetGatePolicy": Need.ADMIN,
     f"{REGISTRY}/ApprovePromotion": Need.ADMIN,
     f"{REGISTRY}/PromoteModelVersion": Need.ADMIN,
+    f"{ARTIFACT}/GetArtifact": Need.VIEWER,
+    f"{ARTIFACT}/ListArtifacts": Need.VIEWER,
+    f"{ARTIFACT}/GetArtifactVersion": Need.VIEWER,
+    f"{ARTIFACT}/ListArtifactVersions": Need.VIEWER,
+    f"{ARTIFACT}/ListArtifactEntries": Need.VIEWER,
+    f"{ARTIFACT}/DownloadFile": Need.VIEWER,
+    f"{ARTIFACT}/ListArtifactLinks": Need.VIEWER,
+    f"{ARTIFACT}/GetArtifactStorage": Need.VIEWER,
+    f"{ARTIFACT}/FindMissingBlobs": Need.EDITOR,
+    f"{ARTIFACT}/UploadBlobs": Need.EDITOR,
+    f"{ARTIFACT}/PublishArtifactVersion": Need.EDITOR,
+    f"{ARTIFACT}/UseArtifactVersion": Need.EDITOR,
+    f"{ARTIFACT}/DeleteArtifact": Need.ADMIN,
+    f"{ARTIFACT}/DeleteArtifactVersion": Need.ADMIN,
+    f"{ARTIFACT}/SetArtifactQuota": Need.ADMIN,
 }
 
 
@@ -174,7 +193,7 @@ def test_the_matrix_has_every_rpc_and_no_other() -> None:
 
 
 def test_every_rpc_is_served_by_a_server_of_this_test() -> None:
-    assert {name.split("/")[0] for name in METHODS} == {AUTH, TRACKING, REGISTRY}
+    assert {name.split("/")[0] for name in METHODS} == {AUTH, TRACKING, REGISTRY, ARTIFACT}
 
 
 @dataclass
@@ -257,10 +276,14 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         registry_settings = RegistrySettings(
             data_dir=tmp_path / "registry", auth_address=auth.address, service_credential_file=credential
         )
+        artifact_settings = ArtifactSettings(
+            data_dir=tmp_path / "artifact", auth_address=auth.address, service_credential_file=credential
+        )
         channels = {AUTH: auth.channel}
         for service, application in (
             (TRACKING, build_tracking(settings, await open_tracking_stores(settings, clock), clock)),
             (REGISTRY, build_registry(registry_settings, await open_registry_stores(registry_settings, clock), clock)),
+            (ARTIFACT, build_artifact(artifact_settings, await open_artifact_stores(artifact_settings, clock), clock)),
         ):
             running = Running(application, guard, ServerSettings(drain_s=0.1), clock)
             await running.start()

@@ -11,8 +11,10 @@ import grpc
 import httpx2
 from support.auth import AuthServer, auth_server
 
+import penstock_artifact.app
 import penstock_registry.app
 import penstock_tracking.app
+from penstock_artifact.settings import ArtifactSettings
 from penstock_gateway.app import Gateway, build
 from penstock_gateway.listeners import Listeners, bind
 from penstock_gateway.settings import Settings
@@ -52,13 +54,20 @@ async def gateway_before(
     auth: str = NOWHERE,
     tracking: str = NOWHERE,
     registry: str = NOWHERE,
+    artifact: str = NOWHERE,
     *,
     tracer: Tracer | None = None,
     **settings: Any,
 ) -> AsyncGenerator[Front]:
     """Runs a gateway before services at these addresses."""
     values = {"http_address": "127.0.0.1:0", "grpc_address": "127.0.0.1:0", "drain_s": 1.0, **settings}
-    whole = Settings(auth_address=auth, tracking_address=tracking, registry_address=registry, **values)
+    whole = Settings(
+        auth_address=auth,
+        tracking_address=tracking,
+        registry_address=registry,
+        artifact_address=artifact,
+        **values,
+    )
     listeners = bind(whole)
     gateway = build(whole, listeners, SystemClock(), tracer=tracer)
     await gateway.start()
@@ -74,7 +83,7 @@ async def gateway_before(
 
 @dataclass
 class Installation:
-    """Auth, tracking and the registry, with a gateway before them.
+    """Auth, tracking, the registry and the artifact service, with a gateway before them.
 
     Attributes:
         front: The gateway.
@@ -96,7 +105,7 @@ class Installation:
 
 @asynccontextmanager
 async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Installation]:
-    """Runs auth, tracking, the registry and the gateway over data below `directory`."""
+    """Runs auth, tracking, the registry, the artifact service and the gateway over data below `directory`."""
     clock = SystemClock()
     async with auth_server(directory, clock) as auth:
         tracking_settings = TrackingSettings(
@@ -109,25 +118,36 @@ async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Insta
             auth_address=auth.address,
             service_credential_file=auth.settings.service_credential_file,
         )
+        artifact_settings = ArtifactSettings(
+            data_dir=directory / "artifact",
+            auth_address=auth.address,
+            service_credential_file=auth.settings.service_credential_file,
+        )
         guard = RemoteGuard(auth.address, auth.settings.service_credential_file, clock)
         await guard.start()
         tracking_stores = await penstock_tracking.app.open_stores(tracking_settings, clock)
         registry_stores = await penstock_registry.app.open_stores(registry_settings, clock)
-        tracking, registry = (
+        artifact_stores = await penstock_artifact.app.open_stores(artifact_settings, clock)
+        tracking, registry, artifact = (
             Running(application, guard, ServerSettings(drain_s=0.5), clock)
             for application in (
                 penstock_tracking.app.build(tracking_settings, tracking_stores, clock),
                 penstock_registry.app.build(registry_settings, registry_stores, clock),
+                penstock_artifact.app.build(artifact_settings, artifact_stores, clock),
             )
         )
         await tracking.start()
         await registry.start()
+        await artifact.start()
         try:
-            async with gateway_before(auth.address, tracking.address, registry.address, **settings) as front:
+            async with gateway_before(
+                auth.address, tracking.address, registry.address, artifact.address, **settings
+            ) as front:
                 while not all((await front.gateway.services_ready()).values()):  # noqa: ASYNC110 - nothing rings then
                     await asyncio.sleep(0.01)
                 yield Installation(front, auth, await auth.auth.owner_credential())
         finally:
+            await artifact.stop()
             await registry.stop()
             await tracking.stop()
             await guard.close()

@@ -1,6 +1,6 @@
 """A whole installation but for the dashboard, in a thread of its own: for clients that block, and for processes.
 
-Auth, tracking and the registry on one port, over embedded stores; the gateway in front of them.
+Auth, tracking, the registry and the artifact service on one port, over embedded stores; the gateway in front of them.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from support.auth import settings_in
 
+import penstock_artifact.app
 import penstock_auth.app
 import penstock_gateway.app
 import penstock_gateway.listeners
@@ -19,6 +20,7 @@ import penstock_gateway.settings
 import penstock_registry.app
 import penstock_tracking.app
 from penstock.config import Connection
+from penstock_artifact.settings import ArtifactSettings
 from penstock_kit.application import Application, Running
 from penstock_kit.clock import SystemClock
 from penstock_kit.server import ServerSettings
@@ -82,14 +84,24 @@ def installation(directory: Path) -> Iterator[Installation]:
             registry_settings, await penstock_registry.app.open_stores(registry_settings, clock), clock
         )
 
+        artifact_settings = ArtifactSettings(
+            data_dir=directory / "artifact",
+            auth_address="",
+            service_credential_file=settings.service_credential_file,
+        )
+        artifact = penstock_artifact.app.build(
+            artifact_settings, await penstock_artifact.app.open_stores(artifact_settings, clock), clock
+        )
+
         async def close() -> None:
+            await artifact.close()
             await registry.close()
             await tracking.close()
             await auth.application.close()
 
         services_together = Application(
-            mounts=[*auth.application.mounts, *tracking.mounts, *registry.mounts],
-            jobs=[*auth.application.jobs, *tracking.jobs, *registry.jobs],
+            mounts=[*auth.application.mounts, *tracking.mounts, *registry.mounts, *artifact.mounts],
+            jobs=[*auth.application.jobs, *tracking.jobs, *registry.jobs, *artifact.jobs],
             close=close,
         )
         services = Running(services_together, auth.guard, ServerSettings(drain_s=0.5), clock)
@@ -100,6 +112,7 @@ def installation(directory: Path) -> Iterator[Installation]:
             auth_address=services.address,
             tracking_address=services.address,
             registry_address=services.address,
+            artifact_address=services.address,
             drain_s=0.5,
         )
         listeners = penstock_gateway.listeners.bind(front)

@@ -41,6 +41,8 @@ up_options: list[str] = []
 STOP_TIMEOUT_S = 20.0
 
 BUCKET = "tracking"
+ARTIFACT_BUCKET = "artifacts"
+ARTIFACT_BUCKET = "artifact"
 
 Stores = Literal["embedded", "servers"]
 T = TypeVar("T", "Platform", "Processes")
@@ -112,7 +114,8 @@ class Platform:
 
 
 class Processes:
-    """The platform as processes: `auth`, `tracking` or `tracking-1` and so on, `registry`, `gateway`, `dashboard`.
+    """The platform as processes: `auth`, `tracking` or `tracking-1` and so on, `registry`, `artifact`, `gateway`,
+    `dashboard`.
 
     With store servers compaction is a process of its own, `compactor`, or does not happen.
 
@@ -137,7 +140,7 @@ class Processes:
         )
         self._with_servers = stores == "servers"
         compactor = ["compactor"] if self._with_servers and compaction else []
-        self.names = ("auth", *self._trackings, *compactor, "registry", "gateway", "dashboard")
+        self.names = ("auth", *self._trackings, *compactor, "registry", "artifact", "gateway", "dashboard")
         self.mongo = MongoServer(directory / "mongo", cache_gb=mongo_cache_gb)
         self.redis = RedisServer(directory / "redis")
         s3 = MinioServer if MinioServer.available() is not None else SeaweedServer
@@ -155,6 +158,7 @@ class Processes:
             for server in (self.mongo, self.redis, self._s3):
                 server.start()
             self._s3.make_bucket(BUCKET)
+            self._s3.make_bucket(ARTIFACT_BUCKET)
         for name in self.names:
             self.start_one(name)
         self.wait_ready()
@@ -242,7 +246,7 @@ class Processes:
 
     def _settings(self, name: str) -> dict[str, str]:
         data = self._directory / "data"
-        for path in (data / "auth", data / "tracking", data / "registry"):
+        for path in (data / "auth", data / "tracking", data / "registry", data / "artifact"):
             path.mkdir(parents=True, exist_ok=True)
         service_credential = str(data / "platform.credential")
         part = "tracking" if name == "compactor" else _part(name)
@@ -268,12 +272,21 @@ class Processes:
                 "AUTH_ADDRESS": self._addresses["auth"],
                 "SERVICE_CREDENTIAL_FILE": service_credential,
             },
+            "artifact": {
+                "ADDRESS": self._addresses[name],
+                "DATA_DIR": str(data / "artifact"),
+                "DOCUMENTS_URL": self.mongo.database_url("artifact") if self._with_servers else "",
+                "BLOBS_URL": self._s3.bucket_url(ARTIFACT_BUCKET) if self._with_servers else "",
+                "AUTH_ADDRESS": self._addresses["auth"],
+                "SERVICE_CREDENTIAL_FILE": service_credential,
+            },
             "gateway": {
                 "HTTP_ADDRESS": self._addresses["gateway"],
                 "GRPC_ADDRESS": self._grpc_address,
                 "AUTH_ADDRESS": self._addresses["auth"],
                 "TRACKING_ADDRESS": ",".join(self._addresses[tracking] for tracking in self._trackings),
                 "REGISTRY_ADDRESS": self._addresses["registry"],
+                "ARTIFACT_ADDRESS": self._addresses["artifact"],
                 "DASHBOARD_URL": f"http://{self._addresses['dashboard']}",
             },
             "dashboard": {

@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
+from penstock.api.artifact.v1 import artifact_service_pb2
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock.api.common.v1 import access_pb2
 from penstock.api.registry.v1 import registry_service_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("auth", "tracking", "registry")
+SERVICES = ("auth", "tracking", "registry", "artifact")
 COMMON_ROOMS = ("__main__", "app", "servicer", "convert", "service", "store", "domain", "errors", "settings", "jobs")
 METHODS: list[MethodDescriptor] = [
     method
-    for file in (auth_service_pb2, tracking_service_pb2, registry_service_pb2)
+    for file in (auth_service_pb2, tracking_service_pb2, registry_service_pb2, artifact_service_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from grpc_health.v1 import health_pb2
 
+from penstock.api.artifact.v1 import artifact_service_pb2
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock.api.registry.v1 import registry_service_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2
@@ -26,6 +27,7 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
     "auth": auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "tracking": tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"],
     "registry": registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"],
+    "artifact": artifact_service_pb2.DESCRIPTOR.services_by_name["ArtifactService"],
 }
 """The services of the platform, by the name of the backend that serves each."""
 

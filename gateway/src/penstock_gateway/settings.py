@@ -36,6 +36,7 @@ class Settings(ListenSettings):
         tracking_address: Where the tracking service listens, `host:port`. Of several replicas all, separated by commas, as IP
             addresses; or one name that leads to all of them. Calls take turns among those that serve.
         registry_address: Where the registry service listens, likewise.
+        artifact_address: Where the artifact service listens, likewise.
         dashboard_url: Where the dashboard listens, `http://host:port`. Empty: its pages say that it is starting.
         public_hosts: Names, separated by commas, under which people reach this gateway. Loopback names and IP addresses
             are always accepted; any other `Host` is refused.
@@ -48,6 +49,7 @@ class Settings(ListenSettings):
     auth_address: str
     tracking_address: str
     registry_address: str
+    artifact_address: str
     dashboard_url: str = ""
     public_hosts: str = ""
     public_grpc_address: str = ""

@@ -87,7 +87,10 @@ async def test_health_keys_and_figures_of_a_whole_installation(tmp_path: Any) ->
         health = await http.get("/healthz")
         assert (health.status_code, health.json()) == (
             200,
-            {"status": "SERVING", "services": {"auth": "SERVING", "tracking": "SERVING", "registry": "SERVING"}},
+            {
+                "status": "SERVING",
+                "services": dict.fromkeys(("auth", "tracking", "registry", "artifact"), "SERVING"),
+            },
         )
         keys = await http.get("/.well-known/jwks.json")
         assert keys.headers["content-type"] == "application/jwk-set+json"
@@ -104,7 +107,7 @@ async def test_health_says_which_service_is_not_ready() -> None:
     async with gateway_before() as front:
         health = await front.http.get("/healthz")
         assert health.status_code == 503
-        assert health.json()["services"] == dict.fromkeys(("auth", "tracking", "registry"), "NOT_SERVING")
+        assert health.json()["services"] == dict.fromkeys(("auth", "tracking", "registry", "artifact"), "NOT_SERVING")
         assert (await front.http.head("/healthz")).status_code == 503
         keys = await front.http.get("/.well-known/jwks.json")
         assert keys.json()["error"]["details"][0]["reason"] == "SERVICE_UNREACHABLE"

@@ -146,6 +146,7 @@ async def test_every_annotated_rpc_answers_over_http(whole: Installation) -> Non
     await call("POST", f"{at}:restore")
 
     await _registry(call, default)
+    await _artifact(call, default)
 
     # Only services may follow the grants: the refusal comes from the RPC itself.
     refused = await whole.call("GET", "/api/v1/grants:watch")
@@ -234,6 +235,35 @@ async def _registry(call: Recorder, default: str) -> None:
         "name"
     ] == "projects/default/models/wine"
     await call("DELETE", f"{default}/models/wine")
+
+
+async def _artifact(call: Recorder, default: str) -> None:
+    """Calls every RPC of the artifact service but the upload, which has no JSON twin."""
+    blob = {"sha256": "ab" * 32, "sizeBytes": "3"}
+    missing = await call("POST", f"{default}/artifactBlobs:findMissing", {"blobs": [blob]})
+    assert missing["missing"] == [blob]
+    entries = [{"path": "data", "reference": {"uri": "s3://bucket/key", "sizeBytes": "7"}}]
+    run = f"projects/default/runs/{'ab' * 16}"
+    artifact, version = f"{default}/artifacts/my%20data", f"{default}/artifacts/my%20data/versions/1"
+    made = await call("POST", f"{artifact}/versions", {"entries": entries, "run": run})
+    assert (made["version"]["referenceCount"], made["version"]["type"]) == ("1", "file")
+    assert (await call("GET", version))["version"] == made["version"]
+    assert (await call("GET", artifact))["artifact"]["latestVersion"] == "1"
+    assert [a["type"] for a in (await call("GET", f"{default}/artifacts"))["artifacts"]] == ["file"]
+    assert (await call("GET", f"{artifact}/versions"))["versions"] == [made["version"]]
+    assert (await call("GET", f"{version}/entries"))["entries"] == entries
+    assert (await call("POST", f"{version}:use", {"run": run}))["version"] == made["version"]
+    links = await call("GET", f"{default}/artifactLinks?run={run}")
+    assert [link["kind"] for link in links["links"]] == ["ARTIFACT_LINK_KIND_WRITTEN", "ARTIFACT_LINK_KIND_USED"]
+    # A reference has no bytes here: the refusal comes from the RPC itself.
+    refused = await call.whole.call("GET", f"{version}:download?path=data")
+    assert "REFERENCE_NOT_STORED" in refused.text
+    call.called.add(("GET", f"{version}:download"))
+    storage = f"{default}/artifactStorage"
+    assert (await call("POST", f"{storage}:setQuota", {"quotaBytes": "5"}))["storage"]["quotaBytes"] == "5"
+    assert (await call("GET", storage))["storage"]["quotaBytes"] == "5"
+    await call("DELETE", version)
+    await call("DELETE", artifact)
 
 
 async def test_a_service_follows_the_grants_line_by_line(whole: Installation) -> None:

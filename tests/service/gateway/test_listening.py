@@ -109,6 +109,7 @@ async def test_tls_on_both_ports_also_off_loopback(tmp_path: Path) -> None:
         auth_address=NOWHERE,
         tracking_address=NOWHERE,
         registry_address=NOWHERE,
+        artifact_address=NOWHERE,
         http_address="0.0.0.0:0",
         grpc_address="0.0.0.0:0",
         tls_certificate_file=certificate_file,

@@ -128,4 +128,6 @@ async def test_several_addresses_that_cannot_be_used_together_are_refused(addres
 
 
 async def test_replicas_of_ipv6_are_addresses_too() -> None:
-    await Backends({"auth": "auth.internal:1", "tracking": "[::1]:1,[::1]:2", "registry": "[::1]:3"}).close()
+    await Backends(
+        {"auth": "auth.internal:1", "tracking": "[::1]:1,[::1]:2", "registry": "[::1]:3", "artifact": "[::1]:4"}
+    ).close()

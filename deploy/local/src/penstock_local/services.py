@@ -78,6 +78,13 @@ def _registry() -> Parts:
     return Parts(RegistrySettings, open_stores, build)
 
 
+def _artifact() -> Parts:
+    from penstock_artifact.app import build, open_stores
+    from penstock_artifact.settings import ArtifactSettings
+
+    return Parts(ArtifactSettings, open_stores, build)
+
+
 SERVICES = (
     Service(
         "tracking",
@@ -85,5 +92,6 @@ SERVICES = (
         _tracking,
     ),
     Service("registry", {"documents_url": "registry_documents"}, _registry, passed=("webhook_hosts",)),
+    Service("artifact", {"documents_url": "artifact_documents", "blobs_url": "artifact_blobs"}, _artifact),
 )
 """The services beside auth, in the order of their start."""

@@ -19,6 +19,8 @@ from penstock_local.stores import StoreUrls
 __all__ = ["StoreServers", "s3_server_here"]
 
 BUCKET = "penstock-tracking"
+ARTIFACT_BUCKET = "penstock-artifacts"
+ARTIFACT_BUCKET = "penstock-artifact"
 
 CHECK_INTERVAL_S = 1.0
 """How often it is looked whether the servers are there."""
@@ -73,6 +75,7 @@ class StoreServers:
                 if isinstance(outcome, BaseException):
                     raise outcome
             await asyncio.to_thread(s3.make_bucket, BUCKET)
+            await asyncio.to_thread(s3.make_bucket, ARTIFACT_BUCKET)
         except BaseException:
             await self.stop()
             raise
@@ -84,6 +87,8 @@ class StoreServers:
             hot=redis.url,
             blobs=s3.bucket_url(BUCKET),
             registry_documents=mongo.database_url("penstock_registry"),
+            artifact_documents=mongo.database_url("penstock_artifact"),
+            artifact_blobs=s3.bucket_url(ARTIFACT_BUCKET),
         )
 
     async def stop(self) -> None:

@@ -45,6 +45,8 @@ class StoreUrls:
         hot: What wakes readers.
         blobs: Of tracking: what is too large for a document.
         registry_documents: Of the registry.
+        artifact_documents: Of the artifact service: manifests.
+        artifact_blobs: Of the artifact service: files.
     """
 
     auth_documents: str = field(default="", repr=False)
@@ -53,6 +55,8 @@ class StoreUrls:
     hot: str = field(default="", repr=False)
     blobs: str = field(default="", repr=False)
     registry_documents: str = field(default="", repr=False)
+    artifact_documents: str = field(default="", repr=False)
+    artifact_blobs: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

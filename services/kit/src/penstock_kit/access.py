@@ -48,9 +48,16 @@ class Role(IntEnum):
     ADMIN = 3
 
 
-_VIEWER = frozenset({"projects.read", "runs.read", "models.read"})
-_EDITOR = _VIEWER | {"runs.write", "models.write"}
-_ADMIN = _EDITOR | {"runs.delete", "projects.manage", "models.delete", "models.manage", "models.promote"}
+_VIEWER = frozenset({"projects.read", "runs.read", "models.read", "artifacts.read"})
+_EDITOR = _VIEWER | {"runs.write", "models.write", "artifacts.write"}
+_ADMIN = _EDITOR | {
+    "runs.delete",
+    "projects.manage",
+    "models.delete",
+    "models.manage",
+    "models.promote",
+    "artifacts.delete",
+}
 
 ROLE_PERMISSIONS: Mapping[Role, frozenset[str]] = MappingProxyType(
     {Role.VIEWER: _VIEWER, Role.EDITOR: _EDITOR, Role.ADMIN: _ADMIN}

@@ -10,6 +10,8 @@ from typing import Self
 from penstock_kit.errors import InvalidInput
 
 __all__ = [
+    "ArtifactName",
+    "ArtifactVersionName",
     "ExperimentName",
     "LoggedModelName",
     "ModelAliasName",
@@ -25,6 +27,9 @@ _PROJECT_RE = re.compile(_PROJECT + r"\Z")
 _EXPERIMENT_RE = re.compile(_PROJECT + r"/experiments/(?P<id>0|[1-9][0-9]{0,17})\Z")
 _LOGGED_MODEL_RE = re.compile(_PROJECT + r"/loggedModels/(?P<id>m-[0-9a-f]{32})\Z")
 _RUN_RE = re.compile(_PROJECT + r"/runs/(?P<id>[0-9a-f]{32})\Z")
+_ARTIFACT = _PROJECT + r"/artifacts/(?P<artifact>[^/:\x00-\x1f\x7f]{1,256})"
+_ARTIFACT_RE = re.compile(_ARTIFACT + r"\Z")
+_ARTIFACT_VERSION_RE = re.compile(_ARTIFACT + r"/versions/(?P<number>[1-9][0-9]{0,8}|latest)\Z")
 _MODEL = _PROJECT + r"/models/(?P<model>[^/:\x00-\x1f\x7f]{1,256})"
 _MODEL_RE = re.compile(_MODEL + r"\Z")
 _VERSION_RE = re.compile(_MODEL + r"/versions/(?P<number>[1-9][0-9]{0,8})\Z")
@@ -193,3 +198,47 @@ class ModelAliasName:
 
     def __str__(self) -> str:
         return f"{self.model}/aliases/{self.alias}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactName:
+    """`projects/{project}/artifacts/{artifact}`."""
+
+    project: str
+    artifact_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads a name. Raises `NameInvalid`."""
+        match = _ARTIFACT_RE.match(text)
+        if match is None or match["artifact"] in {".", ".."}:
+            raise NameInvalid(
+                f"{text!r} is not an artifact name: it should look like projects/my-project/artifacts/digits."
+            )
+        return cls(match["project"], match["artifact"])
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/artifacts/{self.artifact_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactVersionName:
+    """`projects/{project}/artifacts/{artifact}/versions/{version}`; `number` is None for `latest`, the newest one."""
+
+    artifact: ArtifactName
+    number: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads a name. Raises `NameInvalid`."""
+        match = _ARTIFACT_VERSION_RE.match(text)
+        if match is None:
+            raise NameInvalid(
+                f"{text!r} is not a version of an artifact: it should look like "
+                "projects/my-project/artifacts/digits/versions/3."
+            )
+        number = None if match["number"] == "latest" else int(match["number"])
+        return cls(ArtifactName(match["project"], match["artifact"]), number)
+
+    def __str__(self) -> str:
+        return f"{self.artifact}/versions/{self.number or 'latest'}"

@@ -1,0 +1,1 @@
+"""The artifact service: files by content, versions of them, and their lineage."""

@@ -1,0 +1,132 @@
+"""What can go wrong with artifacts, in its own words. `penstock_kit.errors` says which gRPC code each family becomes."""
+
+from penstock_kit.errors import Aborted, InvalidInput, LimitExceeded, NotFound, PreconditionFailed
+
+__all__ = [
+    "ArtifactNotFound",
+    "BlobMismatch",
+    "BlobsMissing",
+    "FieldInvalid",
+    "FileNotInVersion",
+    "ManifestInvalid",
+    "ManifestTooLarge",
+    "PathInvalid",
+    "QuotaExceeded",
+    "RangeInvalid",
+    "ReferenceNotStored",
+    "StoreFull",
+    "TooManyWriters",
+    "TypeDiffers",
+    "UploadInvalid",
+    "UploadSilent",
+    "VersionLimitReached",
+    "VersionNotFound",
+]
+
+
+class ArtifactNotFound(NotFound):
+    """There is no such artifact."""
+
+    reason = "ARTIFACT_NOT_FOUND"
+
+
+class VersionNotFound(NotFound):
+    """The artifact has no such version, or it was deleted."""
+
+    reason = "VERSION_NOT_FOUND"
+
+
+class FileNotInVersion(NotFound):
+    """The version has no such path."""
+
+    reason = "FILE_NOT_FOUND"
+
+
+class PathInvalid(InvalidInput):
+    """A path could lead out of the artifact, or cannot be a file somewhere."""
+
+    reason = "PATH_INVALID"
+
+
+class ManifestInvalid(InvalidInput):
+    """Entries of a manifest contradict each other."""
+
+    reason = "MANIFEST_INVALID"
+
+
+class FieldInvalid(InvalidInput):
+    """A field of the request breaks a rule that the contract states in words."""
+
+    reason = "FIELD_INVALID"
+
+
+class RangeInvalid(InvalidInput):
+    """The range begins behind the end of the file."""
+
+    reason = "RANGE_INVALID"
+
+
+class BlobMismatch(InvalidInput):
+    """Other bytes came than were announced."""
+
+    reason = "BLOB_MISMATCH"
+
+
+class UploadInvalid(InvalidInput):
+    """Messages of an upload are out of order."""
+
+    reason = "UPLOAD_INVALID"
+
+
+class BlobsMissing(PreconditionFailed):
+    """The manifest names blobs that the project does not have. Metadata: `sha256` of one of them, `missing`, how many."""
+
+    reason = "BLOBS_MISSING"
+
+
+class TypeDiffers(PreconditionFailed):
+    """The artifact has another type. Metadata: `type`."""
+
+    reason = "TYPE_DIFFERS"
+
+
+class ReferenceNotStored(PreconditionFailed):
+    """The path is a reference: its content is elsewhere. Metadata: `uri`."""
+
+    reason = "REFERENCE_NOT_STORED"
+
+
+class UploadSilent(Aborted):
+    """Nothing came for a while."""
+
+    reason = "UPLOAD_SILENT"
+
+
+class TooManyWriters(Aborted):
+    """Others were quicker again and again."""
+
+    reason = "TOO_MANY_WRITERS"
+
+
+class QuotaExceeded(LimitExceeded):
+    """The project may not store that much. Metadata: `used_bytes`, `quota_bytes`, `needed_bytes`."""
+
+    reason = "QUOTA_EXCEEDED"
+
+
+class StoreFull(LimitExceeded):
+    """There is no room where files are stored."""
+
+    reason = "STORE_FULL"
+
+
+class ManifestTooLarge(LimitExceeded):
+    """The manifest has more than `ENTRIES_MAX` entries or `MANIFEST_BYTES_MAX` bytes."""
+
+    reason = "MANIFEST_TOO_LARGE"
+
+
+class VersionLimitReached(LimitExceeded):
+    """The artifact has had `VERSIONS_PER_ARTIFACT_MAX` versions."""
+
+    reason = "VERSION_LIMIT_REACHED"

@@ -1,0 +1,291 @@
+"""The use cases: what may happen to artifacts, versions and their bytes. Knows nothing of gRPC or of documents."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from penstock_artifact.collector import GRACE_S
+from penstock_artifact.domain import (
+    DEFAULT_TYPE,
+    VERSIONS_PER_ARTIFACT_MAX,
+    Artifact,
+    ArtifactVersion,
+    BlobId,
+    Entry,
+    File,
+    Link,
+    Manifest,
+    Storage,
+)
+from penstock_artifact.errors import (
+    BlobsMissing,
+    FileNotInVersion,
+    ManifestInvalid,
+    RangeInvalid,
+    ReferenceNotStored,
+    TypeDiffers,
+    VersionLimitReached,
+    VersionNotFound,
+)
+from penstock_artifact.store import ArtifactStore, Page, StoredBlob
+from penstock_artifact.uploads import Part, Upload
+from penstock_kit.clock import Clock
+from penstock_kit.names import ArtifactName, ArtifactVersionName, ProjectName, RunName
+from penstock_kit.stores.blobs import BlobMissing, BlobStore
+from penstock_kit.stores.documents import DocumentMissing, VersionConflict
+from penstock_kit.threads import in_thread
+
+__all__ = ["ArtifactService", "Download"]
+
+LEASE_RELIED_S: Final = GRACE_S / 2
+"""A lease that is older is renewed before somebody counts on it."""
+
+MANIFESTS_KEPT_BYTES: Final = 8 * 1024 * 1024
+"""Of text; read, it takes about ten times as much."""
+RENEW_ATTEMPTS_MAX: Final = 20
+
+
+class Download:
+    """A file, or a range of it, about to be read.
+
+    Attributes:
+        blob: The whole file's id.
+        pieces: The bytes, in pieces of at most 1 MiB.
+    """
+
+    def __init__(self, blob: BlobId, pieces: AsyncIterator[bytes]) -> None:
+        self.blob = blob
+        self.pieces = pieces
+
+
+class ArtifactService:
+    """Artifacts of all projects.
+
+    Args:
+        store: The records.
+        blobs: The bytes.
+        clock: The time.
+    """
+
+    def __init__(self, store: ArtifactStore, blobs: BlobStore, clock: Clock) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._clock = clock
+        self._manifests = _ManifestCache(MANIFESTS_KEPT_BYTES)
+
+    # Uploads
+
+    async def missing_blobs(self, parent: ProjectName, wanted: Sequence[BlobId]) -> list[BlobId]:
+        """Returns the blobs that have to be uploaded, and keeps the others for a while. Raises `QuotaExceeded`."""
+        asked = {blob.sha256: blob for blob in wanted}
+        there = await self._relied(parent.project, list(asked))
+        missing = [blob for digest, blob in asked.items() if digest not in there]
+        (await self._store.storage(parent.project)).check(sum(blob.size for blob in missing))
+        return missing
+
+    def upload(self, parent: ProjectName, parts: AsyncIterator[Part]) -> AsyncIterator[int]:
+        """Takes blobs; see `Upload.receive`."""
+        return Upload(parent.project, self._store, self._blobs, self._clock).receive(parts)
+
+    async def publish(
+        self,
+        name: ArtifactName,
+        entries: Sequence[Entry],
+        *,
+        type_: str,
+        description: str,
+        run: RunName | None,
+        by: str,
+    ) -> ArtifactVersion:
+        """Publishes a version; returns the newest one if it has the same manifest.
+
+        Raises `PathInvalid`, `ManifestInvalid`, `ManifestTooLarge`, `BlobsMissing`, `TypeDiffers`, `VersionLimitReached`.
+        """
+        manifest = await in_thread(Manifest.of, entries)
+        there = await self._relied(name.project, list(manifest.blobs))
+        _check_blobs(manifest, there)
+        now_us = self._clock.now_us()
+
+        def decide(now: Artifact | None) -> tuple[Artifact, ArtifactVersion]:
+            if now is not None and type_ and type_ != now.type:
+                raise TypeDiffers(
+                    f"The artifact {name.artifact_id!r} is of the type {now.type!r}, not {type_!r}. Choose another name.",
+                    type=now.type,
+                )
+            number = 1 if now is None else now.last + 1
+            if number > VERSIONS_PER_ARTIFACT_MAX:
+                raise VersionLimitReached(
+                    f"The artifact has had {VERSIONS_PER_ARTIFACT_MAX:,} versions: begin another one."
+                )
+            artifact = Artifact(
+                project=name.project,
+                artifact_id=name.artifact_id,
+                type=type_ or DEFAULT_TYPE if now is None else now.type,
+                latest=number,
+                last=number,
+                creator=by if now is None else now.creator,
+                create_us=now_us if now is None else now.create_us,
+                update_us=now_us,
+            )
+            return artifact, ArtifactVersion(
+                project=name.project,
+                artifact_id=name.artifact_id,
+                number=number,
+                type=artifact.type,
+                manifest=manifest.digest,
+                file_count=len(manifest.files),
+                reference_count=len(manifest.entries) - len(manifest.files),
+                size=sum(file.blob.size for file in manifest.files),
+                description=description,
+                creator=by,
+                create_us=now_us,
+            )
+
+        return await self._store.add_version(
+            name.project, name.artifact_id, manifest, decide, run_id=run.run_id if run is not None else ""
+        )
+
+    # Artifacts and versions
+
+    async def artifact(self, name: ArtifactName) -> Artifact:
+        """Returns an artifact. Raises `ArtifactNotFound`."""
+        return await self._store.artifact(name.project, name.artifact_id)
+
+    async def artifacts(self, parent: ProjectName, limit: int, cursor: bytes | None) -> Page[Artifact]:
+        """The artifacts of a project by name."""
+        return await self._store.artifacts(parent.project, limit, cursor)
+
+    async def version(self, name: ArtifactVersionName) -> ArtifactVersion:
+        """Returns a version. Raises `ArtifactNotFound`, `VersionNotFound`."""
+        return await self._store.version(name.artifact.project, name.artifact.artifact_id, name.number)
+
+    async def versions(self, name: ArtifactName, limit: int, cursor: bytes | None) -> Page[ArtifactVersion]:
+        """The versions of an artifact, newest first. Raises `ArtifactNotFound`."""
+        return await self._store.versions(name.project, name.artifact_id, limit, cursor)
+
+    async def manifest(self, name: ArtifactVersionName) -> Manifest:
+        """The manifest of a version. Raises `ArtifactNotFound`, `VersionNotFound`."""
+        version = await self.version(name)
+        manifest = self._manifests.get(version.manifest)
+        if manifest is None:
+            manifest = await in_thread(Manifest.read, await self._store.manifest_text(version))
+            self._manifests.put(version.manifest, manifest)
+        return manifest
+
+    async def delete_version(self, name: ArtifactVersionName) -> None:
+        """Deletes a version. Raises `ArtifactNotFound`, `VersionNotFound`."""
+        number = (await self.version(name)).number
+        await self._store.delete_version(name.artifact.project, name.artifact.artifact_id, number, self._clock.now_us())
+
+    async def delete_artifact(self, name: ArtifactName) -> None:
+        """Deletes an artifact with all its versions. Raises `ArtifactNotFound`."""
+        await self._store.delete_artifact(name.project, name.artifact_id)
+
+    # Downloads
+
+    async def download(self, name: ArtifactVersionName, path: str, offset: int, length: int) -> Download:
+        """Opens a file of a version from `offset`, to its end if `length` is 0.
+
+        Raises `ArtifactNotFound`, `VersionNotFound`, `FileNotInVersion`, `ReferenceNotStored`, `RangeInvalid`.
+        """
+        entry = (await self.manifest(name)).by_path.get(path)
+        if entry is None:
+            raise FileNotInVersion(f"{name} has no file {path!r}.", path=path)
+        if not isinstance(entry, File):
+            raise ReferenceNotStored(f"{path!r} is a reference: its content is at {entry.uri}.", uri=entry.uri)
+        if offset > entry.blob.size:
+            raise RangeInvalid(f"{path!r} has {entry.blob.size:,} bytes: there are none from {offset:,}.")
+        stored = (await self._store.blobs(name.artifact.project, [entry.blob.sha256])).get(entry.blob.sha256)
+        if stored is None:
+            raise VersionNotFound(f"{name} was deleted meanwhile.")
+        return Download(entry.blob, self._pieces(name, stored, offset, length or None))
+
+    async def _pieces(
+        self, name: ArtifactVersionName, stored: StoredBlob, offset: int, length: int | None
+    ) -> AsyncIterator[bytes]:
+        try:
+            async with aclosing(self._blobs.get(stored.key, offset=offset, length=length)) as pieces:  # type: ignore[type-var]  # it is a generator
+                async for piece in pieces:
+                    yield piece
+        except BlobMissing:
+            raise VersionNotFound(f"{name} was deleted meanwhile.") from None
+
+    # Lineage
+
+    async def use(self, name: ArtifactVersionName, run: RunName) -> ArtifactVersion:
+        """Records that a run uses a version, and returns that. Raises `ArtifactNotFound`, `VersionNotFound`."""
+        version = await self.version(name)
+        await self._store.use(version, run.run_id, self._clock.now_us())
+        return version
+
+    async def links_of_version(self, name: ArtifactVersionName, limit: int, cursor: bytes | None) -> Page[Link]:
+        """The lineage of a version, given by its number."""
+        assert name.number is not None, "the contract asks for a number"
+        artifact = name.artifact
+        return await self._store.links_of_version(artifact.project, artifact.artifact_id, name.number, limit, cursor)
+
+    async def links_of_run(self, run: RunName, limit: int, cursor: bytes | None) -> Page[Link]:
+        """The lineage of a run."""
+        return await self._store.links_of_run(run.project, run.run_id, limit, cursor)
+
+    # Storage
+
+    async def storage(self, parent: ProjectName) -> Storage:
+        """What the blobs of a project take."""
+        return await self._store.storage(parent.project)
+
+    async def set_quota(self, parent: ProjectName, quota: int | None) -> Storage:
+        """Sets the quota of a project, None for no limit."""
+        return await self._store.set_quota(parent.project, quota)
+
+    async def _relied(self, project: str, digests: Sequence[str]) -> dict[str, StoredBlob]:
+        """Returns those of the blobs that exist; none of them is collected in the next half of the grace period."""
+        for _ in range(RENEW_ATTEMPTS_MAX):
+            now_us = self._clock.now_us()
+            there = await self._store.blobs(project, digests)
+            old = [blob for blob in there.values() if blob.lease_us < now_us - LEASE_RELIED_S * 1_000_000]
+            try:
+                await self._store.renew(project, old, now_us)
+            except (VersionConflict, DocumentMissing):
+                continue  # somebody else renewed one, or one was collected
+            return there
+        raise BlobsMissing("The blobs change all the time: try it again.", missing="0", sha256="")
+
+
+class _ManifestCache:
+    """The manifests that were read last, by digest: whoever asks for a version was let to it before."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._kept: OrderedDict[str, Manifest] = OrderedDict()
+
+    def get(self, digest: str) -> Manifest | None:
+        """Returns a manifest, if it is kept."""
+        if digest in self._kept:
+            self._kept.move_to_end(digest)
+        return self._kept.get(digest)
+
+    def put(self, digest: str, manifest: Manifest) -> None:
+        """Keeps a manifest, and forgets those that nobody asked for longest."""
+        if digest in self._kept:
+            return
+        self._kept[digest] = manifest
+        self._bytes += len(manifest.text)
+        while self._bytes > self._bytes_max:
+            self._bytes -= len(self._kept.popitem(last=False)[1].text)
+
+
+def _check_blobs(manifest: Manifest, there: dict[str, StoredBlob]) -> None:
+    missing = [file for file in manifest.files if file.blob.sha256 not in there]
+    if missing:
+        raise BlobsMissing(
+            f"{len(missing):,} files have not been uploaded, such as {missing[0].path!r}: upload them, then publish again.",
+            missing=str(len(missing)),
+            sha256=missing[0].blob.sha256,
+        )
+    for file in manifest.files:
+        size = there[file.blob.sha256].size
+        if size != file.blob.size:
+            raise ManifestInvalid(f"{file.path!r} has {size:,} bytes, not {file.blob.size:,}.", path=file.path)

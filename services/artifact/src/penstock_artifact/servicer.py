@@ -1,0 +1,200 @@
+"""The gRPC face of the artifact service: unpack, call, pack."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final, TypeVar
+
+from penstock.api.artifact.v1 import artifact_service_pb2 as pb
+from penstock_artifact import convert
+from penstock_artifact.errors import FieldInvalid, UploadInvalid
+from penstock_artifact.service import ArtifactService
+from penstock_artifact.store import Page
+from penstock_artifact.uploads import Part
+from penstock_kit import paging
+from penstock_kit.access import current_caller
+from penstock_kit.names import ArtifactName, ArtifactVersionName, ProjectName, RunName
+
+__all__ = ["ArtifactServicer"]
+
+_STORAGE: Final = "/artifactStorage"
+
+T = TypeVar("T")
+
+
+class ArtifactServicer:
+    """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
+
+    def __init__(self, service: ArtifactService) -> None:
+        self._service = service
+
+    # Uploads
+
+    async def FindMissingBlobs(self, request: pb.FindMissingBlobsRequest, context: Any) -> pb.FindMissingBlobsResponse:
+        missing = await self._service.missing_blobs(
+            ProjectName.parse(request.parent), [convert.blob_from_message(blob) for blob in request.blobs]
+        )
+        return pb.FindMissingBlobsResponse(missing=[convert.blob_message(blob) for blob in missing])
+
+    async def UploadBlobs(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[pb.UploadBlobsResponse]:
+        first = await anext(aiter(requests))
+        uploading = self._service.upload(ProjectName.parse(first.parent), _parts(first, requests))
+        async with aclosing(uploading) as counts:  # type: ignore[type-var]  # it is a generator
+            async for durable in counts:
+                yield pb.UploadBlobsResponse(blob_count=durable)
+
+    async def PublishArtifactVersion(
+        self, request: pb.PublishArtifactVersionRequest, context: Any
+    ) -> pb.PublishArtifactVersionResponse:
+        name = ArtifactName.parse(request.parent)
+        version = await self._service.publish(
+            name,
+            [convert.entry_from_message(entry) for entry in request.entries],
+            type_=request.type,
+            description=request.description,
+            run=_run_of(name.project, request.run) if request.run else None,
+            by=current_caller().principal,
+        )
+        return pb.PublishArtifactVersionResponse(version=convert.version_message(version))
+
+    # Artifacts and versions
+
+    async def GetArtifact(self, request: pb.GetArtifactRequest, context: Any) -> pb.GetArtifactResponse:
+        artifact = await self._service.artifact(ArtifactName.parse(request.name))
+        return pb.GetArtifactResponse(artifact=convert.artifact_message(artifact))
+
+    async def ListArtifacts(self, request: pb.ListArtifactsRequest, context: Any) -> pb.ListArtifactsResponse:
+        parent = ProjectName.parse(request.parent)
+        artifacts, token = await _page(request, lambda limit, cursor: self._service.artifacts(parent, limit, cursor))
+        return pb.ListArtifactsResponse(
+            artifacts=[convert.artifact_message(artifact) for artifact in artifacts], next_page_token=token
+        )
+
+    async def DeleteArtifact(self, request: pb.DeleteArtifactRequest, context: Any) -> pb.DeleteArtifactResponse:
+        await self._service.delete_artifact(ArtifactName.parse(request.name))
+        return pb.DeleteArtifactResponse()
+
+    async def GetArtifactVersion(
+        self, request: pb.GetArtifactVersionRequest, context: Any
+    ) -> pb.GetArtifactVersionResponse:
+        version = await self._service.version(ArtifactVersionName.parse(request.name))
+        return pb.GetArtifactVersionResponse(version=convert.version_message(version))
+
+    async def ListArtifactVersions(
+        self, request: pb.ListArtifactVersionsRequest, context: Any
+    ) -> pb.ListArtifactVersionsResponse:
+        parent = ArtifactName.parse(request.parent)
+        versions, token = await _page(request, lambda limit, cursor: self._service.versions(parent, limit, cursor))
+        return pb.ListArtifactVersionsResponse(
+            versions=[convert.version_message(version) for version in versions], next_page_token=token
+        )
+
+    async def DeleteArtifactVersion(
+        self, request: pb.DeleteArtifactVersionRequest, context: Any
+    ) -> pb.DeleteArtifactVersionResponse:
+        await self._service.delete_version(ArtifactVersionName.parse(request.name))
+        return pb.DeleteArtifactVersionResponse()
+
+    async def ListArtifactEntries(
+        self, request: pb.ListArtifactEntriesRequest, context: Any
+    ) -> pb.ListArtifactEntriesResponse:
+        manifest = await self._service.manifest(ArtifactVersionName.parse(request.parent))
+        # The digest is part of what the token belongs to: `latest` may be another version on the next page.
+        digest = f"{paging.fingerprint(request)} {manifest.digest}"
+        start = paging.open(request.page_token, digest) if request.page_token else 0
+        if not isinstance(start, int) or start < 0:
+            raise paging.PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
+        end = start + paging.page_size(request.page_size)
+        return pb.ListArtifactEntriesResponse(
+            entries=[convert.entry_message(entry) for entry in manifest.entries[start:end]],
+            next_page_token=paging.seal(digest, end) if end < len(manifest.entries) else "",
+        )
+
+    async def DownloadFile(
+        self, request: pb.DownloadFileRequest, context: Any
+    ) -> AsyncIterator[pb.DownloadFileResponse]:
+        download = await self._service.download(
+            ArtifactVersionName.parse(request.name), request.path, request.offset, request.length_bytes
+        )
+        yield pb.DownloadFileResponse(blob=convert.blob_message(download.blob))
+        async with aclosing(download.pieces) as pieces:  # type: ignore[type-var]  # it is a generator
+            async for piece in pieces:
+                yield pb.DownloadFileResponse(data=piece)
+
+    # Lineage
+
+    async def UseArtifactVersion(
+        self, request: pb.UseArtifactVersionRequest, context: Any
+    ) -> pb.UseArtifactVersionResponse:
+        name = ArtifactVersionName.parse(request.name)
+        version = await self._service.use(name, _run_of(name.artifact.project, request.run))
+        return pb.UseArtifactVersionResponse(version=convert.version_message(version))
+
+    async def ListArtifactLinks(
+        self, request: pb.ListArtifactLinksRequest, context: Any
+    ) -> pb.ListArtifactLinksResponse:
+        project = ProjectName.parse(request.parent).project
+        if request.HasField("run"):
+            run = _run_of(project, request.run)
+            links, token = await _page(request, lambda limit, cursor: self._service.links_of_run(run, limit, cursor))
+        else:
+            name = ArtifactVersionName.parse(request.version)
+            if name.artifact.project != project:
+                raise FieldInvalid(f"{name} is not of projects/{project}.", field="version")
+            links, token = await _page(
+                request, lambda limit, cursor: self._service.links_of_version(name, limit, cursor)
+            )
+        return pb.ListArtifactLinksResponse(
+            links=[convert.link_message(project, link) for link in links], next_page_token=token
+        )
+
+    # Storage
+
+    async def GetArtifactStorage(
+        self, request: pb.GetArtifactStorageRequest, context: Any
+    ) -> pb.GetArtifactStorageResponse:
+        parent = ProjectName.parse(request.name.removesuffix(_STORAGE))
+        storage = await self._service.storage(parent)
+        return pb.GetArtifactStorageResponse(storage=convert.storage_message(parent.project, storage))
+
+    async def SetArtifactQuota(self, request: pb.SetArtifactQuotaRequest, context: Any) -> pb.SetArtifactQuotaResponse:
+        parent = ProjectName.parse(request.name.removesuffix(_STORAGE))
+        quota = request.quota_bytes if request.HasField("quota_bytes") else None
+        storage = await self._service.set_quota(parent, quota)
+        return pb.SetArtifactQuotaResponse(storage=convert.storage_message(parent.project, storage))
+
+
+async def _parts(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Part]:
+    yield _part(first)
+    async for request in rest:
+        # The permission was checked for the project of the first message.
+        if request.parent:
+            raise UploadInvalid("Only the first message of an upload names the project.")
+        yield _part(request)
+
+
+def _part(request: Any) -> Part:
+    match request.WhichOneof("part"):
+        case "blob":
+            return convert.blob_from_message(request.blob)
+        case "data":
+            return request.data
+    raise UploadInvalid("A message of an upload announces a blob, or has bytes of one.")
+
+
+def _run_of(project: str, name: str) -> RunName:
+    run = RunName.parse(name)
+    if run.project != project:
+        raise FieldInvalid(f"{name} is not of projects/{project}.", field="run")
+    return run
+
+
+async def _page(request: Any, fetch: Callable[[int, bytes | None], Awaitable[Page[T]]]) -> tuple[list[T], str]:
+    """Fetches the page that a request asks for. Returns its items and the token of the next one."""
+    digest = paging.fingerprint(request)
+    cursor: bytes | None = None
+    if request.page_token:
+        cursor = paging.open(request.page_token, digest)
+        if not isinstance(cursor, bytes):
+            raise paging.PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
+    page = await fetch(paging.page_size(request.page_size), cursor)
+    return page.items, paging.seal(digest, page.cursor) if page.cursor is not None else ""
