@@ -215,7 +215,8 @@ class DocumentStore(Protocol):
             equal: Only documents whose first index fields equal these.
             descending: The reverse order, ids included.
             limit: At most this many, 1 to 10,000.
-            cursor: From the page before, of the same query. Documents written meanwhile appear in their places.
+            cursor: From the page before, of the same query. Documents written meanwhile appear in their places. Anybody may
+                have made it up: any bytes are some place in the order.
         """
         ...
 

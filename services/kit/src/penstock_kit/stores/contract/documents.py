@@ -324,6 +324,17 @@ class DocumentStoreContract:
         page = await store.query("runs", PARTITION, "by_value", limit=2, cursor=page.cursor)
         assert [document.id for document in page.documents] == ["e", "f"]
 
+    @pytest.mark.parametrize("cursor", [b"", b"\0", b"\xff" * 40, b"\x92\x01\x02", b"text"])
+    async def test_a_cursor_that_somebody_made_up_is_some_place(self, store: DocumentStore, cursor: bytes) -> None:
+        await store.insert("runs", PARTITION, "a", {"value": 1})
+        await store.insert("runs", "another", "b", {"value": 1})
+        for index, equal in (("id", ()), ("by_value", ()), ("by_value", (1,))):
+            for descending in (False, True):
+                page = await store.query(
+                    "runs", PARTITION, index, equal=equal, descending=descending, cursor=cursor, limit=5
+                )
+                assert {document.id for document in page.documents} <= {"a"}
+
     async def test_a_query_knows_its_limits(self, store: DocumentStore) -> None:
         for limit in (0, 10_001):
             with pytest.raises(ValueError, match="limit"):

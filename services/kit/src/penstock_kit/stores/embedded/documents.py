@@ -291,7 +291,7 @@ class SqliteDocumentStore:
         values: list[Any] = [*equal]
         if cursor is not None:
             conditions += f" AND id {'<' if descending else '>'} ?"
-            values.append(cursor.decode())
+            values.append(cursor.decode(errors="replace"))  # anybody may have written it
 
         def work(connection: sqlite3.Connection) -> DocumentPage:
             shelf = _shelf(connection, collection, partition)

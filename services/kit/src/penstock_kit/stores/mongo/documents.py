@@ -462,8 +462,8 @@ def _range_of_keys(prefix: bytes, descending: bool, cursor: bytes | None) -> dic
     if cursor is None:
         return {"$gte": first, "$lt": end}
     if descending:
-        return {"$gte": first, "$lt": min(end, cursor.decode())}
-    return {"$gt": max(first, cursor.decode()), "$lt": end}
+        return {"$gte": first, "$lt": min(end, _place(cursor))}
+    return {"$gt": max(first, _place(cursor)), "$lt": end}
 
 
 def _range_by_id(
@@ -471,10 +471,15 @@ def _range_by_id(
 ) -> dict[str, dict[str, Any]]:
     condition: dict[str, Any] = {"$gte": {"p": partition, "i": ""}, "$lt": {"p": partition, "i": MaxKey()}}
     if cursor is not None:
-        condition |= {("$lt" if descending else "$gt"): _row_id(partition, cursor.decode())}
+        condition |= {("$lt" if descending else "$gt"): _row_id(partition, _place(cursor))}
     if equal:
         condition["$eq"] = {"p": partition, "i": equal[0]}
     return {"_id": condition}
+
+
+def _place(cursor: bytes) -> str:
+    """The key in a cursor. Anybody may have written it: what is no text is some place all the same."""
+    return cursor.decode(errors="replace")
 
 
 def _row_id(partition: str, id: str) -> dict[str, str]:
