@@ -58,6 +58,7 @@ __all__ = [
 ]
 
 ERROR_DOMAIN = "penstock"
+_WRITE_FAILED = "Internal error from Core"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 
 # The stubs of grpc.aio know neither pairs in metadata nor the values of a status code.
@@ -204,7 +205,7 @@ def backend_status(error: RpcError, backend: str) -> status_pb2.Status:
             status = status_pb2.Status.FromString(value)
             if status.code == _number(error.code()):
                 return status
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
+    if error.code() is grpc.StatusCode.UNAVAILABLE or _lost_in_a_write(error):
         return _status(
             grpc.StatusCode.UNAVAILABLE,
             f"The {backend} service does not answer. Try again in a moment.",
@@ -212,6 +213,11 @@ def backend_status(error: RpcError, backend: str) -> status_pb2.Status:
             {"service": backend},
         )
     return status_pb2.Status(code=_number(error.code()), message=error.details() or "")
+
+
+def _lost_in_a_write(error: RpcError) -> bool:
+    """Whether the connection broke under a message that was being sent: gRPC's asyncio calls that an error of its own."""
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _WRITE_FAILED
 
 
 def internal_error(request_id: str) -> RpcFailed:

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 __all__ = [
+    "ERRORS_BY_NAME",
     "AlreadyExists",
     "AuthenticationFailed",
     "Conflict",
@@ -144,3 +145,21 @@ class SpoolCorrupt(PenstockError):
     """A spool on disk is not what was written there."""
 
     default_reason = "SPOOL_CORRUPT"
+
+
+ERRORS_BY_NAME: Mapping[str, type[PenstockError]] = {
+    kind.__name__: kind
+    for kind in (
+        InvalidInput,
+        InvalidType,
+        NotConnected,
+        ServerUnavailable,
+        AuthenticationFailed,
+        PermissionDenied,
+        NotFound,
+        AlreadyExists,
+        Conflict,
+        LimitExceeded,
+    )
+}
+"""The errors of calls by the names of their classes: for those that another process met."""

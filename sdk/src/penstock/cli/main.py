@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli import (
+    artifacts,
     connection,
     experiments,
     export,
@@ -51,6 +52,7 @@ def build() -> typer.Typer:
     app.add_typer(models.app, name="model")
     app.add_typer(gates.app, name="gate")
     app.add_typer(webhooks.app, name="webhook")
+    app.add_typer(artifacts.app, name="artifact")
     app.add_typer(tokens.app, name="token")
     app.add_typer(importing.app, name="import")
     for entry in sorted(entry_points(group=PLUG_IN_GROUP), key=lambda entry: entry.name):

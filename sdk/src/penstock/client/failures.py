@@ -38,6 +38,7 @@ _ERRORS: dict[grpc.StatusCode, type[PenstockError]] = {
 }
 _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
+_WRITE_FAILED = "Internal error from Core"
 
 
 def is_code(error: grpc.RpcError, code: grpc.StatusCode) -> bool:
@@ -83,6 +84,9 @@ def cause_to_show(error: grpc.RpcError) -> grpc.RpcError | None:
 def _code(error: grpc.RpcError) -> grpc.StatusCode:
     code = getattr(error, "code", None)
     found = code() if callable(code) else None
+    if found is grpc.StatusCode.INTERNAL and getattr(error, "details", str)() == _WRITE_FAILED:
+        # The connection broke under a message that was being sent: gRPC's asyncio calls that an error of its own.
+        return grpc.StatusCode.UNAVAILABLE
     return found if isinstance(found, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
 
 

@@ -15,6 +15,8 @@ from penstock.errors import InvalidInput
 __all__ = [
     "ModelVersionRef",
     "Named",
+    "artifact_name",
+    "artifact_version_name",
     "model_name",
     "model_version_ref",
     "project_name",
@@ -29,6 +31,8 @@ __all__ = [
 _PROJECT = re.compile(r"(?:projects/)?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)\Z")
 _RUN = re.compile(r"projects/[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?/runs/[0-9a-f]{32}\Z")
 _MODEL = re.compile(r"(?:(projects/[^/]+)/models/)?([^/:\x00-\x1f\x7f]{1,256})\Z")
+_ARTIFACT = re.compile(r"(?:(projects/[^/]+)/artifacts/)?([^/:\x00-\x1f\x7f]{1,256})\Z")
+_ARTIFACT_VERSION = re.compile(r"(.+?)(?:/versions/|/)([1-9][0-9]{0,8}|latest)\Z")
 _VERSION = re.compile(r"(.+?)(?:/versions/|/)([1-9][0-9]{0,8})\Z")
 _ALIAS = re.compile(r"(.+?)(?:/aliases/|@)([A-Za-z0-9_-]{1,255})\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -128,6 +132,35 @@ def model_version_ref(version: str, project: str = "default") -> ModelVersionRef
     if match := _ALIAS.match(version):
         return ModelVersionRef(model_name(match[1], project), None, match[2])
     raise InvalidInput(f"{version!r} is not a version of a model: it should look like digits/3 or digits@production.")
+
+
+def artifact_name(artifact: str, project: str = "default") -> str:
+    """`projects/{project}/artifacts/{artifact}`. Raises `InvalidInput`.
+
+    Args:
+        artifact: The artifact, in full or by its last segment.
+        project: Of an artifact that is given by its last segment.
+    """
+    match = _ARTIFACT.match(artifact)
+    if match is None or match[2] in {".", ".."}:
+        raise InvalidInput(
+            f"{artifact!r} is not an artifact: it should look like digits or projects/my-project/artifacts/digits, "
+            "without / and :."
+        )
+    return f"{project_name(match[1] or project)}/artifacts/{match[2]}"
+
+
+def artifact_version_name(version: str, project: str = "default") -> str:
+    """`projects/{project}/artifacts/{artifact}/versions/{version}`. Raises `InvalidInput`.
+
+    Args:
+        version: The version: `digits/3`, `digits` or `digits/latest` for the newest one, or the full name.
+        project: Of a version that is given by the last segments.
+    """
+    match = _ARTIFACT_VERSION.match(version)
+    if match is None:
+        return f"{artifact_name(version, project)}/versions/latest"
+    return f"{artifact_name(match[1], project)}/versions/{match[2]}"
 
 
 def token_name(text: str) -> str:

@@ -5,11 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from penstock.api.artifact.v1 import artifact_pb2
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock.api.registry.v1 import event_pb2, gate_pb2, model_pb2
 from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
 
 __all__ = [
+    "artifact_entry_record",
+    "artifact_link_record",
+    "artifact_record",
+    "artifact_version_record",
     "column_name",
     "delivery_record",
     "experiment_record",
@@ -211,6 +216,67 @@ def delivery_record(delivery: event_pb2.Delivery) -> dict[str, Any]:
         ],
         "create_time": time_of(delivery, "create_time"),
         "next_attempt_time": time_of(delivery, "next_attempt_time"),
+    }
+
+
+def artifact_record(artifact: artifact_pb2.Artifact) -> dict[str, Any]:
+    """An artifact."""
+    return {
+        "name": artifact.name,
+        "artifact": artifact.name.split("/")[3],
+        "type": artifact.type,
+        "latest_version": artifact.latest_version,
+        "creator": artifact.creator,
+        "create_time": time_of(artifact, "create_time"),
+        "update_time": time_of(artifact, "update_time"),
+    }
+
+
+def artifact_version_record(version: artifact_pb2.ArtifactVersion) -> dict[str, Any]:
+    """A version of an artifact."""
+    return {
+        "name": version.name,
+        "artifact": version.name.split("/")[3],
+        "version": int(version.name.split("/")[5]),
+        "type": version.type,
+        "manifest": version.manifest,
+        "file_count": version.file_count,
+        "reference_count": version.reference_count,
+        "size_bytes": version.size_bytes,
+        "description": version.description,
+        "creator": version.creator,
+        "create_time": time_of(version, "create_time"),
+    }
+
+
+def artifact_entry_record(entry: artifact_pb2.ManifestEntry) -> dict[str, Any]:
+    """A file or a reference of a version; None for what it does not have."""
+    if entry.HasField("file"):
+        blob = entry.file.blob
+        return {
+            "path": entry.path,
+            "size_bytes": blob.size_bytes,
+            "sha256": blob.sha256,
+            "media_type": entry.file.media_type or None,
+            "uri": None,
+        }
+    reference = entry.reference
+    return {
+        "path": entry.path,
+        "size_bytes": reference.size_bytes if reference.HasField("size_bytes") else None,
+        "sha256": None,
+        "media_type": None,
+        "uri": reference.uri,
+    }
+
+
+def artifact_link_record(link: artifact_pb2.ArtifactLink) -> dict[str, Any]:
+    """That a run wrote or used a version."""
+    return {
+        "version": link.version,
+        "run": link.run,
+        "kind": artifact_pb2.ArtifactLinkKind.Name(link.kind).removeprefix("ARTIFACT_LINK_KIND_").lower(),
+        "create_time": time_of(link, "create_time"),
     }
 
 

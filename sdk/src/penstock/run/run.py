@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, Self
 
 from penstock.config import Connection, home
 from penstock.errors import InvalidInput, RunFinished, SpoolFull
+from penstock.run.artifacts import RunArtifacts
 from penstock.run.entries import Config, Params, Summary, Tags
 from penstock.run.messages import say
 from penstock.run.monitor import Monitor
@@ -56,7 +57,7 @@ class RunOptions:
     system_metrics_interval_s: float | None
 
 
-class Run:
+class Run(RunArtifacts):
     """A run that takes metrics. Made by `penstock.init`, usable from any thread and in forked children.
 
     Attributes:

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 
 import penstock
 from penstock.config import Connection, home
-from penstock.errors import NotFound, PenstockError, ServerUnavailable
+from penstock.errors import ERRORS_BY_NAME, NotFound, PenstockError, ServerUnavailable
 from penstock.spool.files import write_private
 from penstock.spool.meta import CONNECTION_FILE, SENDER_LOG_FILE
 
@@ -27,6 +27,7 @@ __all__ = [
     "SenderProcess",
     "ask_about_run",
     "leave_outliving",
+    "order_artifact",
     "start_adoption",
 ]
 
@@ -147,6 +148,33 @@ def ask_about_run(connection: Connection, project: str, run_id: str) -> dict[str
         kinds: dict[str, type[PenstockError]] = {"not_found": NotFound, "unavailable": ServerUnavailable}
         raise kinds.get(answer["error"], PenstockError)(answer["message"], reason=answer["reason"])
     return answer
+
+
+def order_artifact(connection: Connection, order: dict[str, Any]) -> dict[str, Any]:
+    """Has an artifact logged or used by another process, so that this one imports no gRPC. Waits for it.
+
+    If this process is killed meanwhile, the other one goes on and finishes what it was told.
+
+    Returns the version. Raises the `PenstockError` that the other process met.
+    """
+    process = _spawn(["--artifact"], stdin=subprocess.PIPE, output=subprocess.PIPE)
+    try:
+        answered, _ = process.communicate(json.dumps({"connection": asdict(connection), "order": order}).encode())
+    except BaseException:
+        # Ctrl-C: the caller does not want it any more.
+        process.kill()
+        process.communicate()
+        raise
+    try:
+        answer = json.loads(answered)
+    except ValueError:
+        raise PenstockError(
+            f"The process that was to move the artifact {order['artifact']!r} failed: try it again."
+        ) from None
+    if "error" in answer:
+        kind = ERRORS_BY_NAME.get(answer["error"], PenstockError)
+        raise kind(answer["message"], reason=answer["reason"], metadata=answer["metadata"])
+    return answer["version"]
 
 
 def _spawn(arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL, output: int = subprocess.DEVNULL) -> Any:

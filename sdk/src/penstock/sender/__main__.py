@@ -2,6 +2,7 @@
 
     python -m penstock.sender SPOOL       sends one spool until its run has ended
     python -m penstock.sender --adopt     sends what dead senders left; the connection comes as JSON on standard input
+    python -m penstock.sender --artifact  logs or uses an artifact, as JSON on standard input says; the answer is JSON too
     python -m penstock.sender --ask RUN   looks a run up; the same, and the answer is JSON on standard output
 
 Started by the SDK; nothing secret is in its arguments.
@@ -21,6 +22,7 @@ from penstock.client import AsyncClient
 from penstock.config import Connection, home
 from penstock.errors import NotConnected, NotFound, PenstockError, ServerUnavailable
 from penstock.run.sender_process import EXIT_DONE, EXIT_LEFT, EXIT_OCCUPIED, EXIT_REFUSED
+from penstock.sender import artifacts
 from penstock.sender.outcome import Ending
 from penstock.sender.sending import SendingLimits
 from penstock.sender.sync import send_spool, spools_in
@@ -46,12 +48,15 @@ def main() -> int:
     parser.add_argument("spool", type=Path, nargs="?")
     parser.add_argument("--adopt", action="store_true")
     parser.add_argument("--ask", metavar="RUN")
+    parser.add_argument("--artifact", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if arguments.adopt:
         return asyncio.run(_adopt())
     if arguments.ask is not None:
         return asyncio.run(_ask(arguments.ask))
+    if arguments.artifact:
+        return asyncio.run(_artifact())
     if arguments.spool is None:
         parser.error("a spool is needed")
     return asyncio.run(_send(arguments.spool))
@@ -109,8 +114,28 @@ async def _ask(run: str) -> int:
     return EXIT_DONE
 
 
+async def _artifact() -> int:
+    given = json.loads(sys.stdin.buffer.read())
+    answer: dict[str, Any]
+    try:
+        answer = {"version": await artifacts.do(_connection(given["connection"]), given["order"])}
+    except PenstockError as error:
+        answer = {
+            "error": type(error).__name__,
+            "message": error.message,
+            "reason": error.reason,
+            "metadata": error.metadata,
+        }
+    json.dump(answer, sys.stdout)
+    return EXIT_DONE
+
+
 def _connection_from_input() -> Connection:
-    connection = connection_from(json.loads(sys.stdin.buffer.read()))
+    return _connection(json.loads(sys.stdin.buffer.read()))
+
+
+def _connection(given: Any) -> Connection:
+    connection = connection_from(given)
     if connection is None:
         raise SystemExit("The connection is expected as JSON on standard input.")
     return connection

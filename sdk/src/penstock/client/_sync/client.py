@@ -9,6 +9,7 @@ from typing import IO, Any, Self
 from google.protobuf import field_mask_pb2
 
 from penstock import config
+from penstock.api.artifact.v1 import artifact_service_pb2_grpc
 from penstock.api.auth.v1 import auth_service_pb2_grpc
 from penstock.api.registry.v1 import registry_service_pb2_grpc
 from penstock.api.tracking.v1 import (
@@ -20,6 +21,7 @@ from penstock.api.tracking.v1 import (
 )
 from penstock.client import records
 from penstock.client._sync.accounts import Accounts
+from penstock.client._sync.artifacts import Artifacts
 from penstock.client._sync.channel import Channel
 from penstock.client._sync.events import Events
 from penstock.client._sync.export import Selection, export_project, export_project_points, export_run
@@ -41,7 +43,7 @@ READ_SILENCE_S = 120.0
 """How long a server may say nothing during full-resolution reads, where it may first have to gather and sort."""
 
 
-class Client(Accounts, Events):
+class Client(Accounts, Events, Artifacts):
     """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
 
         with Client() as client:
@@ -64,6 +66,7 @@ class Client(Accounts, Events):
         auth: The generated stub of the auth service, on this client's authenticated channel.
         tracking: The generated stub of the tracking service, likewise.
         registry: The generated stub of the registry service, likewise.
+        artifact_service: The generated stub of the artifact service, likewise.
 
     Raises:
         NotConnected: No connection was given and none is found.
@@ -75,6 +78,7 @@ class Client(Accounts, Events):
         self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(self._channel)
         self.tracking: Any = tracking_service_pb2_grpc.TrackingServiceStub(self._channel)
         self.registry: Any = registry_service_pb2_grpc.RegistryServiceStub(self._channel)
+        self.artifact_service: Any = artifact_service_pb2_grpc.ArtifactServiceStub(self._channel)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.connection.http}>"

@@ -1,0 +1,465 @@
+"""What a client asks of the artifact service: files, artifacts and their versions, lineage, quotas."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2
+from penstock.client import records
+from penstock.client._async.paging import AsyncPages
+from penstock.client.artifact_files import (
+    Incoming,
+    LocalFile,
+    Transfer,
+    collect,
+    digest,
+    media_type,
+    read_piece,
+    target_in,
+)
+from penstock.client.names import Named, artifact_name, artifact_version_name, project_name, project_of, run_name
+from penstock.client.runtime_async import Stream, in_thread, sleep
+from penstock.errors import Conflict, InvalidInput, PenstockError, ServerUnavailable
+
+__all__ = ["AsyncArtifacts"]
+
+BLOBS_PER_QUESTION = 1_000
+PUBLISH_TIMEOUT_S = 120.0
+DOWNLOAD_SILENCE_S = 60.0
+RETRY_S = 60.0
+"""How long a transfer is tried again without any progress."""
+RETRY_PAUSE_S = 0.5
+FUTILE_ATTEMPTS_MAX = 5
+"""So many uploads in a row may break off before another file is whole: what cannot be sent at a time is not sent for ever."""
+UPLOAD_TIMEOUT_S = 3_600.0
+"""As long as a server lets a stream last."""
+
+Tell = Callable[[Transfer], object]
+
+
+class AsyncArtifacts:
+    """The part of a client that speaks with the artifact service.
+
+    An artifact is given by its full name, `projects/digits/artifacts/reader`, or by the last segment of it and a project. A
+    version is given as `reader/3`, as `reader` for the newest one, or by its full name.
+
+    Attributes:
+        artifact_service: The generated stub of the artifact service, on the client's authenticated channel.
+    """
+
+    artifact_service: Any
+
+    def artifacts(self, project: str = "default", *, limit: int | None = None) -> AsyncPages[artifact_pb2.Artifact]:
+        """The artifacts of a project, by name."""
+        parent = project_name(project)
+
+        async def fetch(page_size: int, page_token: str) -> tuple[Sequence[artifact_pb2.Artifact], str]:
+            response = await self.artifact_service.ListArtifacts(
+                artifact_service_pb2.ListArtifactsRequest(parent=parent, page_size=page_size, page_token=page_token)
+            )
+            return response.artifacts, response.next_page_token
+
+        return AsyncPages(fetch, records.artifact_record, ["name"], limit)
+
+    def artifact_versions(
+        self, artifact: str, *, project: str = "default", limit: int | None = None
+    ) -> AsyncPages[artifact_pb2.ArtifactVersion]:
+        """The versions of an artifact, newest first."""
+        parent = artifact_name(artifact, project)
+
+        async def fetch(page_size: int, page_token: str) -> tuple[Sequence[artifact_pb2.ArtifactVersion], str]:
+            response = await self.artifact_service.ListArtifactVersions(
+                artifact_service_pb2.ListArtifactVersionsRequest(
+                    parent=parent, page_size=page_size, page_token=page_token
+                )
+            )
+            return response.versions, response.next_page_token
+
+        return AsyncPages(fetch, records.artifact_version_record, ["name", "version"], limit)
+
+    async def artifact_version(self, version: str, *, project: str = "default") -> artifact_pb2.ArtifactVersion:
+        """One version. Raises `NotFound`."""
+        response = await self.artifact_service.GetArtifactVersion(
+            artifact_service_pb2.GetArtifactVersionRequest(name=artifact_version_name(version, project))
+        )
+        return response.version
+
+    def artifact_entries(
+        self, version: str, *, project: str = "default", limit: int | None = None
+    ) -> AsyncPages[artifact_pb2.ManifestEntry]:
+        """The files and references of a version, by path."""
+        parent = artifact_version_name(version, project)
+
+        async def fetch(page_size: int, page_token: str) -> tuple[Sequence[artifact_pb2.ManifestEntry], str]:
+            response = await self.artifact_service.ListArtifactEntries(
+                artifact_service_pb2.ListArtifactEntriesRequest(
+                    parent=parent, page_size=page_size, page_token=page_token
+                )
+            )
+            return response.entries, response.next_page_token
+
+        return AsyncPages(fetch, records.artifact_entry_record, ["path"], limit)
+
+    async def put_artifact(
+        self,
+        artifact: str,
+        path: str | PathLike[str] | None = None,
+        *,
+        project: str = "default",
+        type: str = "",  # noqa: A002 - the contract's word
+        description: str = "",
+        references: Mapping[str, str] | None = None,
+        run: "str | Named | None" = None,
+        on_progress: Tell | None = None,
+    ) -> artifact_pb2.ArtifactVersion:
+        """Publishes a file, or all files below a folder, as the next version of an artifact. Creates it if there is none.
+
+        What the project has already is not sent again, and what the newest version has already makes no other one: so a call
+        that failed may simply be made again, and goes on after the last whole file. A connection that breaks is waited
+        for, for a minute without progress.
+
+        Args:
+            artifact: The artifact.
+            path: The file or folder.
+            project: The project.
+            type: What it is, such as `model` or `dataset`. The first version decides; empty means `file`.
+            description: What is new in it, Markdown.
+            references: URIs by the path that each shall have. Recorded, never opened.
+            run: The run that writes it.
+            on_progress: Called while files are read and sent.
+
+        Raises:
+            InvalidInput: There is nothing at `path`, or it has names that an artifact may not have.
+            LimitExceeded: The project's quota is too small (reason QUOTA_EXCEEDED), or there are more than 20,000 files.
+            Conflict: The artifact has another type (reason TYPE_DIFFERS).
+            ServerUnavailable: The server cannot be reached.
+        """
+        name = artifact_name(artifact, project)
+        if path is None and not references:
+            raise InvalidInput("Give a path or references: a version has at least one.")
+        files = await in_thread(collect, Path(path)) if path is not None else []
+        blobs = await self._digests(files, on_progress)
+        entries = [
+            artifact_pb2.ManifestEntry(
+                path=file.path, file=artifact_pb2.ManifestFile(blob=blob, media_type=media_type(file.path))
+            )
+            for file, blob in zip(files, blobs, strict=True)
+        ]
+        entries += [
+            artifact_pb2.ManifestEntry(path=key, reference=artifact_pb2.ManifestReference(uri=uri))
+            for key, uri in (references or {}).items()
+        ]
+        request = artifact_service_pb2.PublishArtifactVersionRequest(
+            parent=name,
+            type=type,
+            entries=entries,
+            description=description,
+            run="" if run is None else run_name(run, project_of(name)),
+        )
+        by_digest = {blob.sha256: file.file for file, blob in zip(files, blobs, strict=True)}
+        upload = _Progress("uploading", blobs, on_progress)
+        futile = 0
+        while True:
+            try:
+                await self._upload(project_of(name), blobs, by_digest, upload)
+                response = await self.artifact_service.PublishArtifactVersion(request, timeout=PUBLISH_TIMEOUT_S)
+            except (ServerUnavailable, Conflict) as error:
+                if isinstance(error, Conflict) and error.reason not in {"BLOBS_MISSING", "UPLOAD_SILENT"}:
+                    raise
+                futile = futile + 1 if upload.futile else 0
+                if upload.stalled_s > RETRY_S or futile == FUTILE_ATTEMPTS_MAX:
+                    raise
+                await sleep(RETRY_PAUSE_S)
+            else:
+                return response.version
+
+    async def get_artifact(
+        self,
+        version: str,
+        folder: str | PathLike[str],
+        *,
+        project: str = "default",
+        paths: Sequence[str] | None = None,
+        on_progress: Tell | None = None,
+    ) -> list[Path]:
+        """Downloads the files of a version into a folder. References are left out.
+
+        Files that are there already are not loaded again; a download that was cut off is gone on with. Each file is put in
+        its place whole, once its digest was verified.
+
+        Args:
+            version: The version.
+            folder: Where to; made if it is missing.
+            project: The project.
+            paths: Only these files; None means all.
+            on_progress: Called while files come.
+
+        Returns the files.
+
+        Raises:
+            NotFound: There is no such version, or it has no such file.
+            InvalidInput: A file would be written outside of the folder.
+            ServerUnavailable: The server cannot be reached.
+        """
+        found = await self.artifact_version(version, project=project)
+        entries = [entry async for entry in self.artifact_entries(found.name) if entry.HasField("file")]
+        if paths is not None:
+            wanted = set(paths)
+            entries = [entry for entry in entries if entry.path in wanted]
+            missing = wanted - {entry.path for entry in entries}
+            if missing:
+                raise InvalidInput(f"{version} has no file {sorted(missing)[0]!r}.", reason="FILE_NOT_FOUND")
+        progress = _Progress("downloading", [entry.file.blob for entry in entries], on_progress)
+        targets: list[Path] = []
+        for entry in entries:
+            target = await in_thread(target_in, Path(folder), entry.path)
+            await self._download(found.name, entry, target, progress)
+            targets.append(target)
+        return targets
+
+    async def use_artifact(
+        self, version: str, run: "str | Named", *, project: str = "default"
+    ) -> artifact_pb2.ArtifactVersion:
+        """Records that a run uses a version, and returns that. Safe to repeat. Raises `NotFound`."""
+        name = artifact_version_name(version, project)
+        response = await self.artifact_service.UseArtifactVersion(
+            artifact_service_pb2.UseArtifactVersionRequest(name=name, run=run_name(run, project_of(name)))
+        )
+        return response.version
+
+    async def copy_artifact(
+        self, version: str, artifact: str, *, project: str = "default", run: "str | Named | None" = None
+    ) -> artifact_pb2.ArtifactVersion:
+        """Publishes what a version has as the next version of another artifact of the project. No bytes are moved.
+
+        Raises:
+            NotFound: There is no such version.
+            InvalidInput: The artifact is of another project.
+            Conflict: The artifact has another type (reason TYPE_DIFFERS).
+        """
+        found = await self.artifact_version(version, project=project)
+        name = artifact_name(artifact, project)
+        if project_of(name) != project_of(found.name):
+            raise InvalidInput("Both must be of one project: files are kept per project. Download and put it instead.")
+        entries = [entry async for entry in self.artifact_entries(found.name)]
+        response = await self.artifact_service.PublishArtifactVersion(
+            artifact_service_pb2.PublishArtifactVersionRequest(
+                parent=name,
+                type=found.type,
+                entries=entries,
+                description=found.description,
+                run="" if run is None else run_name(run, project_of(name)),
+            ),
+            timeout=PUBLISH_TIMEOUT_S,
+        )
+        return response.version
+
+    async def delete_artifact(self, artifact: str, *, project: str = "default") -> None:
+        """Deletes an artifact with all its versions. Raises `NotFound`."""
+        await self.artifact_service.DeleteArtifact(
+            artifact_service_pb2.DeleteArtifactRequest(name=artifact_name(artifact, project))
+        )
+
+    async def delete_artifact_version(self, version: str, *, project: str = "default") -> None:
+        """Deletes a version, given by its number. Raises `NotFound`."""
+        await self.artifact_service.DeleteArtifactVersion(
+            artifact_service_pb2.DeleteArtifactVersionRequest(name=artifact_version_name(version, project))
+        )
+
+    def artifact_links(
+        self,
+        *,
+        version: str | None = None,
+        run: "str | Named | None" = None,
+        project: str = "default",
+        limit: int | None = None,
+    ) -> AsyncPages[artifact_pb2.ArtifactLink]:
+        """Which runs wrote and used a version, or which versions a run wrote and used: give one of both."""
+        if (version is None) == (run is None):
+            raise InvalidInput("Give a version or a run.")
+        of: dict[str, str] = (
+            {"version": artifact_version_name(version, project)}
+            if version is not None
+            else {"run": run_name(run or "", project)}
+        )
+        parent = project_of(next(iter(of.values())))
+
+        async def fetch(page_size: int, page_token: str) -> tuple[Sequence[artifact_pb2.ArtifactLink], str]:
+            response = await self.artifact_service.ListArtifactLinks(
+                artifact_service_pb2.ListArtifactLinksRequest(
+                    parent=parent, page_size=page_size, page_token=page_token, **of
+                )
+            )
+            return response.links, response.next_page_token
+
+        return AsyncPages(fetch, records.artifact_link_record, ["version", "run", "kind"], limit)
+
+    async def artifact_storage(self, project: str = "default") -> artifact_pb2.ArtifactStorage:
+        """What the artifacts of a project take, and how much they may."""
+        response = await self.artifact_service.GetArtifactStorage(
+            artifact_service_pb2.GetArtifactStorageRequest(name=f"{project_name(project)}/artifactStorage")
+        )
+        return response.storage
+
+    async def set_artifact_quota(
+        self, quota_bytes: int | None, *, project: str = "default"
+    ) -> artifact_pb2.ArtifactStorage:
+        """Sets how much the artifacts of a project may take; None for no limit. Raises `PermissionDenied`."""
+        response = await self.artifact_service.SetArtifactQuota(
+            artifact_service_pb2.SetArtifactQuotaRequest(
+                name=f"{project_name(project)}/artifactStorage", quota_bytes=quota_bytes
+            )
+        )
+        return response.storage
+
+    async def _digests(self, files: Sequence[LocalFile], on_progress: Tell | None) -> list[artifact_pb2.BlobId]:
+        """The ids of files as they are now."""
+        sizes = await in_thread(_sizes, files)
+        progress = _Progress("reading", sizes, on_progress)
+        blobs: list[artifact_pb2.BlobId] = []
+        for file in files:
+            sha256, size = await in_thread(digest, file.file)
+            blobs.append(artifact_pb2.BlobId(sha256=sha256, size_bytes=size))
+            progress.add(size)
+            progress.done(1)
+        return blobs
+
+    async def _upload(
+        self,
+        parent: str,
+        blobs: Sequence[artifact_pb2.BlobId],
+        files: Mapping[str, Path],
+        progress: "_Progress",
+    ) -> None:
+        """Sends the blobs that the project does not have."""
+        unique = list({blob.sha256: blob for blob in blobs}.values())
+        missing: list[artifact_pb2.BlobId] = []
+        for start in range(0, len(unique), BLOBS_PER_QUESTION):
+            response = await self.artifact_service.FindMissingBlobs(
+                artifact_service_pb2.FindMissingBlobsRequest(
+                    parent=parent, blobs=unique[start : start + BLOBS_PER_QUESTION]
+                )
+            )
+            missing += response.missing
+        progress.restart(missing)
+        if not missing:
+            return
+        requests = _requests(parent, missing, files, progress)
+        try:
+            async for response in self.artifact_service.UploadBlobs(requests, timeout=UPLOAD_TIMEOUT_S):
+                progress.acknowledged(response.blob_count)
+        except PenstockError:
+            if progress.trouble is not None:
+                raise progress.trouble from None
+            raise
+
+    async def _download(
+        self, version: str, entry: artifact_pb2.ManifestEntry, target: Path, progress: "_Progress"
+    ) -> None:
+        blob = entry.file.blob
+        incoming = Incoming(target, blob.sha256, blob.size_bytes)
+        if await in_thread(incoming.is_there):
+            progress.add(blob.size_bytes)
+            progress.done(1)
+            return
+        try:
+            await in_thread(incoming.open)
+            progress.add(incoming.offset)
+            while incoming.offset < blob.size_bytes:
+                request = artifact_service_pb2.DownloadFileRequest(
+                    name=version, path=entry.path, offset=incoming.offset
+                )
+                try:
+                    async for response in self.artifact_service.DownloadFile(request, silence_s=DOWNLOAD_SILENCE_S):
+                        if response.data:
+                            await in_thread(incoming.write, response.data)
+                            progress.add(len(response.data))
+                except ServerUnavailable:
+                    if progress.stalled_s > RETRY_S:
+                        raise
+                    await sleep(RETRY_PAUSE_S)
+                else:
+                    if incoming.offset < blob.size_bytes:
+                        raise PenstockError(f"{entry.path!r} ended too early.", reason="BLOB_MISMATCH")
+            await in_thread(incoming.finish)
+        finally:
+            incoming.close()
+        progress.done(1)
+
+
+class _Progress:
+    """Counts what is done of a phase, and tells it. `trouble` is what a file that cannot be read any more ended it with.
+
+    Args:
+        phase: Its name.
+        blobs: What there is to do.
+        tell: Is told.
+    """
+
+    def __init__(self, phase: str, blobs: Sequence[artifact_pb2.BlobId], tell: Tell | None) -> None:
+        self._phase = phase
+        self._tell = tell
+        self._acknowledged = 0
+        self._moved_s = time.monotonic()
+        self.trouble: InvalidInput | None = None
+        self.restart(blobs)
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds since something was done."""
+        return time.monotonic() - self._moved_s
+
+    @property
+    def futile(self) -> bool:
+        """Whether bytes were moved since the last beginning, and no file is done."""
+        return self._bytes > 0 and self._files == 0
+
+    def restart(self, blobs: Sequence[artifact_pb2.BlobId]) -> None:
+        """Begins anew with what is left."""
+        self._total = sum(blob.size_bytes for blob in blobs)
+        self._count = len(blobs)
+        self._bytes = self._files = self._acknowledged = 0
+
+    def add(self, size: int) -> None:
+        """Some bytes are done."""
+        self._bytes += size
+        self._moved_s = time.monotonic()
+        self._show()
+
+    def done(self, count: int) -> None:
+        """Some files are done."""
+        self._files += count
+        self._show()
+
+    def acknowledged(self, count: int) -> None:
+        """So many files of this attempt are done."""
+        self.done(count - self._acknowledged)
+        self._acknowledged = count
+
+    def _show(self) -> None:
+        if self._tell is not None:
+            self._tell(Transfer(self._phase, self._bytes, self._total, self._files, self._count))
+
+
+async def _requests(
+    parent: str, blobs: Sequence[artifact_pb2.BlobId], files: Mapping[str, Path], progress: _Progress
+) -> Stream[artifact_service_pb2.UploadBlobsRequest]:
+    """The messages that upload blobs from files, read as they are sent."""
+    for number, blob in enumerate(blobs):
+        yield artifact_service_pb2.UploadBlobsRequest(parent="" if number else parent, blob=blob)
+        try:
+            opened = await in_thread(files[blob.sha256].open, "rb")
+            with opened:
+                while piece := await in_thread(read_piece, opened):
+                    yield artifact_service_pb2.UploadBlobsRequest(data=piece)
+                    progress.add(len(piece))
+        except OSError as error:
+            # An error here would only cancel the call: the stream ends too early, and the reader of the answers tells why.
+            progress.trouble = InvalidInput(f"{files[blob.sha256]} cannot be read: {error.strerror}.")
+            return
+
+
+def _sizes(files: Sequence[LocalFile]) -> list[artifact_pb2.BlobId]:
+    return [artifact_pb2.BlobId(size_bytes=file.file.stat().st_size) for file in files]
