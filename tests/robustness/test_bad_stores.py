@@ -144,6 +144,9 @@ CASES: dict[str, tuple[str, str, str]] = {
     "blobs: a file": (
         "blobs_url", "{folder}/file",
         "/file is no folder. Choose another path"),
+    "blobs: a folder that cannot be": (
+        "blobs_url", "{folder}/file/blobs",
+        "/file/blobs cannot be made (Not a directory). Choose another path"),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 URLs hold passwords, so no message repeats one.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -100,6 +101,13 @@ async def open_blobs(url: str, *, public_url: str = "") -> BlobStore:
     )
     if folder.exists() and not folder.is_dir():
         raise StoreMisconfigured(str(folder), "is no folder", "Choose another path for blobs.")
+    remedy = "Choose another path for blobs, or let this user write there."
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreMisconfigured(str(folder), f"cannot be made ({error.strerror})", remedy) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreMisconfigured(str(folder), "cannot be written", remedy)
     return FilesystemBlobStore(folder)
 
 
