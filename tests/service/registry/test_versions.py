@@ -21,6 +21,7 @@ def whole_version() -> model_pb2.ModelVersion:
         description="Trained on more data",
         tags={"data": "2026-11"},
         artifact_manifest=MANIFEST,
+        artifact_version=f"{PROJECT}/artifacts/weights/versions/3",
         source_uri="runs:/abc/model",
         run=RUN,
         run_link="https://example.test/run",
@@ -143,6 +144,9 @@ async def test_only_description_and_tags_change(registry: Registry) -> None:
     [
         ({"artifact_manifest": "0f" * 31}, "INVALID_ARGUMENT"),
         ({"run": f"projects/other/runs/{'a' * 32}"}, "FIELD_INVALID"),
+        ({"artifact_version": "projects/other/artifacts/a/versions/1"}, "FIELD_INVALID"),
+        ({"artifact_version": f"{PROJECT}/artifacts/a/versions/latest"}, "FIELD_INVALID"),
+        ({"artifact_version": f"{PROJECT}/artifacts/a"}, "NAME_INVALID"),
         ({"metrics": [model_pb2.ModelMetric(key="a"), model_pb2.ModelMetric(key="a")]}, "FIELD_INVALID"),
         ({"flavors": [model_pb2.ModelFlavor(name="onnx"), model_pb2.ModelFlavor(name="onnx")]}, "FIELD_INVALID"),
         (
@@ -151,7 +155,17 @@ async def test_only_description_and_tags_change(registry: Registry) -> None:
         ),
         ({"metrics": [model_pb2.ModelMetric(key="a", samples=[0.0] * 10_001)]}, "INVALID_ARGUMENT"),
     ],
-    ids=["digest", "run of another project", "metric twice", "flavour twice", "samples in all", "samples"],
+    ids=[
+        "digest",
+        "run of another project",
+        "artifact of another project",
+        "no number",
+        "no version",
+        "metric twice",
+        "flavour twice",
+        "samples in all",
+        "samples",
+    ],
 )
 async def test_what_makes_no_version_is_refused(registry: Registry, fields: Any, reason: str) -> None:
     await registry.new_model()

@@ -129,7 +129,7 @@ async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
         ("Registered", f"{formatting.absolute_time(version.create_time)} by {version.creator.removeprefix('users/')}"),
         ("Run", _run_link(version.run)),
         ("Stage", _stage(version)),
-        ("Files", version.artifact_manifest or version.source_uri),
+        ("Files", version.artifact_version or version.artifact_manifest or version.source_uri),
         ("Size", f"{version.size_bytes:,} bytes" if version.size_bytes else ""),
         ("Flavours", ", ".join(flavor.name for flavor in version.flavors)),
         ("Datasets", ", ".join(dataset.name for dataset in version.datasets)),

@@ -162,6 +162,9 @@ def register(
     project: ProjectOption = "default",
     run: Annotated[str | None, typer.Option("--run", help="The run that made it.")] = None,
     manifest: Annotated[str, typer.Option("--manifest", help="Its files: the digest of a manifest.")] = "",
+    artifact: Annotated[
+        str, typer.Option("--artifact", help="The version of an artifact that has its files, by its full name.")
+    ] = "",
     source: Annotated[str, typer.Option("--source", help="Where its files are, if elsewhere.")] = "",
     metric: Annotated[list[str] | None, typer.Option("--metric", help="KEY=VALUE, measured on all data.")] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="KEY=TEXT.")] = None,
@@ -191,6 +194,7 @@ def register(
             project=project,
             run=None if run is None else named_run(client, run, project),
             artifact_manifest=manifest,
+            artifact_version=artifact,
             source_uri=source,
             description=description,
             tags=key_values(tag, "--tag"),

@@ -164,6 +164,7 @@ def model_version_record(version: model_pb2.ModelVersion) -> dict[str, Any]:
         "slices": slices,
         "run": version.run,
         "artifact_manifest": version.artifact_manifest,
+        "artifact_version": version.artifact_version,
         "source_uri": version.source_uri,
         "flavors": [flavor.name for flavor in version.flavors],
         "datasets": [dataset.name for dataset in version.datasets],

@@ -109,6 +109,7 @@ def version_body(version: ModelVersion) -> dict[str, Any]:
         "stage": int(version.stage),
         "deleted": version.deleted,
         "has_details": version.has_details,
+        "artifact_version": version.artifact_version,
     }
     if version.creation:
         body["creation"] = version.creation
@@ -140,6 +141,7 @@ def version_of(project: str, body: Body) -> ModelVersion:
         deleted=body["deleted"],
         creation=body.get("creation", ""),
         has_details=body["has_details"],
+        artifact_version=body.get("artifact_version", ""),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from penstock.api.registry.v1 import model_pb2
-from penstock_kit.names import ModelAliasName, ModelName, ModelVersionName, RunName
+from penstock_kit.names import ArtifactVersionName, ModelAliasName, ModelName, ModelVersionName, RunName
 from penstock_registry.domain import (
     AliasMove,
     AliasTarget,
@@ -78,6 +78,7 @@ def version_message(model: Model, stored: Stored[ModelVersion]) -> model_pb2.Mod
         description=version.description,
         tags=version.tags,
         artifact_manifest=version.artifact_manifest,
+        artifact_version=version.artifact_version,
         source_uri=version.source_uri,
         run=str(RunName(version.project, version.run_id)) if version.run_id else "",
         run_link=version.run_link,
@@ -100,7 +101,7 @@ def version_message(model: Model, stored: Stored[ModelVersion]) -> model_pb2.Mod
 def draft_from_message(project: str, message: model_pb2.ModelVersion) -> ModelVersion:
     """A version that is to be registered: what follows from its model and its maker is left empty.
 
-    Raises `FieldInvalid` for a run of another project, `NameInvalid` for one that is none.
+    Raises `FieldInvalid` for a run or an artifact of another project, `NameInvalid` for what is none.
     """
     return ModelVersion(
         project=project,
@@ -121,6 +122,7 @@ def draft_from_message(project: str, message: model_pb2.ModelVersion) -> ModelVe
         creator="",
         create_us=0,
         update_us=0,
+        artifact_version=_artifact_version(project, message.artifact_version),
     )
 
 
@@ -210,6 +212,18 @@ def _run_id(project: str, name: str) -> str:
     if run.project != project:
         raise FieldInvalid(f"{name} is not a run of the project {project}.", field="version.run")
     return run.run_id
+
+
+def _artifact_version(project: str, name: str) -> str:
+    if not name:
+        return ""
+    version = ArtifactVersionName.parse(name)
+    if version.artifact.project != project or version.number is None:
+        raise FieldInvalid(
+            f"{name} is not a version, by its number, of an artifact of the project {project}.",
+            field="version.artifact_version",
+        )
+    return str(version)
 
 
 def _signature_message(signature: Signature) -> model_pb2.ModelSignature:

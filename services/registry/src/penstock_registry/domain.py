@@ -248,6 +248,7 @@ class ModelVersion:
         metrics: In order of key and slice. Their samples are kept apart: they are empty unless they were asked for.
         creation: Identifies the intended create; empty if it may not be repeated.
         has_details: Whether there are samples or a baseline.
+        artifact_version: The resource name of the version of an artifact that has the files; empty if there is none.
     """
 
     project: str
@@ -272,6 +273,7 @@ class ModelVersion:
     deleted: bool = False
     creation: str = ""
     has_details: bool = False
+    artifact_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,7 @@ class AsyncModels:
         project: str = "default",
         run: "str | Named | None" = None,
         artifact_manifest: str = "",
+        artifact_version: str = "",
         source_uri: str = "",
         description: str = "",
         tags: Mapping[str, str] | None = None,
@@ -156,6 +157,7 @@ class AsyncModels:
             project: The project.
             run: The run that made it.
             artifact_manifest: Its files: the digest of a manifest, 64 hex digits.
+            artifact_version: The version of an artifact that has them, by its full name.
             source_uri: Where its files are, if not in the project. Recorded, never opened.
             description: What is new in it, Markdown.
             tags: At most 1,000.
@@ -174,6 +176,7 @@ class AsyncModels:
             model_pb2.ModelVersion(
                 run="" if run is None else run_name(run, project),
                 artifact_manifest=artifact_manifest,
+                artifact_version=artifact_version,
                 source_uri=source_uri,
                 description=description,
                 tags=tags,

@@ -39,6 +39,7 @@ VERSION_SCHEMA: Final = Schema(
         "run_link": ColumnType.VALUE,
         "logged_model": ColumnType.VALUE,
         "artifact_manifest": ColumnType.VALUE,
+        "artifact_version": ColumnType.VALUE,
         "source_uri": ColumnType.VALUE,
         "size_bytes": ColumnType.NUMBER,
         "creator": ColumnType.VALUE,
@@ -85,6 +86,7 @@ def version_cells(version: ModelVersion, model_id: str) -> dict[str, Mapping[str
         "run_link": version.run_link,
         "logged_model": version.logged_model,
         "artifact_manifest": version.artifact_manifest,
+        "artifact_version": version.artifact_version,
         "source_uri": version.source_uri,
         "creator": version.creator,
     }

@@ -74,7 +74,7 @@ class ModelAlias(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "number", "description", "tags", "artifact_manifest", "source_uri", "run", "run_link", "logged_model", "signature", "flavors", "metrics", "datasets", "size_bytes", "aliases", "stage", "state", "creator", "create_time", "update_time", "etag")
+    __slots__ = ("name", "number", "description", "tags", "artifact_manifest", "source_uri", "run", "run_link", "logged_model", "signature", "flavors", "metrics", "datasets", "size_bytes", "aliases", "stage", "state", "creator", "create_time", "update_time", "etag", "artifact_version")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,7 @@ class ModelVersion(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     number: int
     description: str
@@ -124,7 +125,8 @@ class ModelVersion(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., artifact_manifest: _Optional[str] = ..., source_uri: _Optional[str] = ..., run: _Optional[str] = ..., run_link: _Optional[str] = ..., logged_model: _Optional[str] = ..., signature: _Optional[_Union[ModelSignature, _Mapping]] = ..., flavors: _Optional[_Iterable[_Union[ModelFlavor, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[ModelMetric, _Mapping]]] = ..., datasets: _Optional[_Iterable[_Union[ModelDataset, _Mapping]]] = ..., size_bytes: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., stage: _Optional[_Union[ModelVersionStage, str]] = ..., state: _Optional[_Union[ModelVersionState, str]] = ..., creator: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    artifact_version: str
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., description: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., artifact_manifest: _Optional[str] = ..., source_uri: _Optional[str] = ..., run: _Optional[str] = ..., run_link: _Optional[str] = ..., logged_model: _Optional[str] = ..., signature: _Optional[_Union[ModelSignature, _Mapping]] = ..., flavors: _Optional[_Iterable[_Union[ModelFlavor, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[ModelMetric, _Mapping]]] = ..., datasets: _Optional[_Iterable[_Union[ModelDataset, _Mapping]]] = ..., size_bytes: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., stage: _Optional[_Union[ModelVersionStage, str]] = ..., state: _Optional[_Union[ModelVersionState, str]] = ..., creator: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., artifact_version: _Optional[str] = ...) -> None: ...
 
 class ModelSignature(_message.Message):
     __slots__ = ("inputs", "outputs", "params")
