@@ -125,7 +125,9 @@ def _socket(setting: str, address: str) -> socket.socket:
         raise SettingsError(f"{_variable(setting)}: {address!r} is not of the form host:port, such as 127.0.0.1:7070.")
     try:
         family, _, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named asyncio switches Nagle's algorithm off. Else an answer, which is head and body, waits 40 ms
+        # for the client to acknowledge its head.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             # A restart must not wait until the connections of the process before are forgotten.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

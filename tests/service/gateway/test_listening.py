@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ipaddress
+import socket
 import ssl
 from pathlib import Path
 
@@ -35,6 +36,16 @@ async def test_port_0_takes_a_free_one_on_both_sides() -> None:
         assert listeners.local_http_url == f"http://{listeners.http_address}"
     finally:
         listeners.http_socket.close()
+
+
+async def test_answers_are_not_held_back() -> None:
+    # asyncio switches Nagle's algorithm off for sockets that name their protocol, and those accepted by them.
+    listeners = bind(listen())
+    with listeners.http_socket as listening, socket.create_connection(listening.getsockname()):
+        listening.setblocking(True)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP
 
 
 async def test_a_port_in_use_is_named_with_its_setting() -> None:
