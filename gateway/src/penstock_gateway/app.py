@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2_grpc
 from penstock_gateway.backends import SERVICES, Backends
 from penstock_gateway.callers import Callers
 from penstock_gateway.dashboard import DashboardProxy
+from penstock_gateway.files import Files
 from penstock_gateway.health import AggregatedHealth
 from penstock_gateway.hosts import HostList
 from penstock_gateway.http import HttpApplication, Identity
@@ -60,6 +61,7 @@ class Gateway:
             backends=self._backends,
             routes=routes,
             twins=self._twins,
+            files=Files(self._backends["artifact"], callers),
             mlflow=MlflowApi({name: self._backends[name] for name in ("tracking", "registry")}, callers, tracer),
             dashboard=self._dashboard,
             hosts=HostList(settings.public_hosts.split(",")),

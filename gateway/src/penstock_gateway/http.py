@@ -33,6 +33,8 @@ from penstock_gateway.errors import (
     http_code,
     internal_error,
 )
+from penstock_gateway.files import PREFIX as FILES_PREFIX
+from penstock_gateway.files import Files
 from penstock_gateway.hosts import HostList, host_name
 from penstock_gateway.json_twins.handler import JsonTwins
 from penstock_gateway.json_twins.routes import Routes
@@ -85,6 +87,7 @@ class HttpApplication:
         backends: The services.
         routes: The routes of the JSON twins.
         twins: Serves them.
+        files: Serves the files of artifacts.
         mlflow: Serves MLflow's API.
         dashboard: Serves the rest.
         hosts: The accepted `Host` names.
@@ -98,6 +101,7 @@ class HttpApplication:
         backends: Backends,
         routes: Routes,
         twins: JsonTwins,
+        files: Files,
         mlflow: MlflowApi,
         dashboard: DashboardProxy,
         hosts: HostList,
@@ -107,6 +111,7 @@ class HttpApplication:
         self._backends = backends
         self._routes = routes
         self._twins = twins
+        self._files = files
         self._mlflow = mlflow
         self._dashboard = dashboard
         self._hosts = hosts
@@ -173,6 +178,8 @@ class HttpApplication:
             return self._mlflow, "mlflow"
         if path == "/api" or path.startswith("/api/"):
             return self._twins, "/api"
+        if path.startswith(FILES_PREFIX):
+            return self._files, "/files"
         if path in self._own:
             return self._own[path], path
         if path.startswith("/.well-known/"):
