@@ -4,19 +4,14 @@
 """
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Mapping
 
-from penstock_kit import logs
 from penstock_kit.application import supervise
 from penstock_kit.clock import SystemClock
-from penstock_kit.listening import ServerSettings
-from penstock_kit.parent import end_with_parent
-from penstock_kit.settings import SettingsError, load
-from penstock_kit.stores.embedded.sqlite import StoreFileError
-from penstock_kit.stores.errors import StoreError
+from penstock_kit.process import run_process, server_settings
+from penstock_kit.settings import load
 from penstock_tracking.app import compaction, open_stores
 from penstock_tracking.settings import TrackingSettings
 
@@ -27,8 +22,7 @@ _PREFIX = "PENSTOCK_TRACKING"
 
 async def _run(environ: Mapping[str, str]) -> None:
     settings = load(TrackingSettings, _PREFIX, environ)
-    if load(ServerSettings, _PREFIX, environ).exit_with_parent:
-        end_with_parent()
+    server_settings(_PREFIX, environ)
     clock = SystemClock()
     stores = await open_stores(settings, clock)
     try:
@@ -43,12 +37,7 @@ async def _run(environ: Mapping[str, str]) -> None:
 
 def main() -> None:
     """Compacts until SIGTERM or SIGINT. Exits with 1 and one line on stderr if it cannot start."""
-    logs.configure("compactor", sys.stderr)
-    try:
-        asyncio.run(_run(os.environ))
-    except (SettingsError, StoreError, StoreFileError) as error:
-        print(f"penstock-compactor: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
-        sys.exit(1)
+    run_process("compactor", _run)
 
 
 if __name__ == "__main__":
