@@ -1,7 +1,8 @@
 """The use cases: what may happen to artifacts, versions and their bytes. Knows nothing of gRPC or of documents."""
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -205,8 +206,11 @@ class ArtifactService:
         self, name: ArtifactVersionName, stored: StoredBlob, offset: int, length: int | None
     ) -> AsyncIterator[bytes]:
         try:
-            async with aclosing(self._blobs.get(stored.key, offset=offset, length=length)) as pieces:  # type: ignore[type-var]  # it is a generator
-                async for piece in pieces:
+            async with (
+                aclosing(self._blobs.get(stored.key, offset=offset, length=length)) as pieces,  # type: ignore[type-var]  # it is a generator
+                aclosing(_read_ahead(pieces)) as read,
+            ):
+                async for piece in read:
                     yield piece
         except BlobMissing:
             raise VersionNotFound(f"{name} was deleted meanwhile.") from None
@@ -275,6 +279,22 @@ class _ManifestCache:
         self._bytes += len(manifest.text)
         while self._bytes > self._bytes_max:
             self._bytes -= len(self._kept.popitem(last=False)[1].text)
+
+
+async def _read_ahead(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Yields the pieces, and reads each while the one before is sent."""
+
+    async def read() -> bytes | None:
+        return await anext(pieces, None)
+
+    reading = asyncio.create_task(read())
+    try:
+        while (piece := await reading) is not None:
+            reading = asyncio.create_task(read())
+            yield piece
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 def _check_blobs(manifest: Manifest, there: dict[str, StoredBlob]) -> None:

@@ -5,8 +5,10 @@ not list and others not take. The other characters make the order of keys that o
 folder, as SeaweedFS does: there a folder's name counts, not what follows it.
 """
 
+import asyncio
 import contextlib
 import re
+from collections import deque
 from collections.abc import AsyncIterator
 from itertools import islice
 from typing import Final, Self
@@ -29,7 +31,8 @@ from penstock_kit.stores.s3.bucket import S3Bucket
 __all__ = ["S3BlobStore"]
 
 PIECE_BYTES_MAX: Final = 1_048_576
-PART_BYTES: Final = 8_388_608  # of an upload in parts; a put holds about two of them in memory
+PART_BYTES: Final = 8_388_608  # of an upload in parts; a put holds about four of them in memory
+PARTS_AT_ONCE_MAX: Final = 2
 PARTS_MAX: Final = 10_000  # the most that S3 takes
 LINK_LIFETIME_S_MAX: Final = 7 * 86_400  # the most that S3 takes
 
@@ -142,22 +145,31 @@ class S3BlobStore:
         # These are private: what minio-py offers reads from a file that blocks, and holds three parts at once.
         client, bucket = self._bucket.client, self._bucket.name
         upload = await self._bucket.ask(client._create_multipart_upload, bucket, name, {})
+        # Parts on their way: each is sent while the next one comes.
+        sending: deque[asyncio.Task[str]] = deque()
         try:
             done: list[Part] = []
-            size = 0
+            size = number = 0
             part = first
             while part:
-                if len(done) == PARTS_MAX:
+                if number == PARTS_MAX:
                     raise StoreError(
                         self._bucket.shown, f"takes no blob above {PARTS_MAX * PART_BYTES} bytes", "Split it."
                     )
-                number = len(done) + 1
-                etag = await self._bucket.ask(client._upload_part, bucket, name, part, None, upload, number)
-                done.append(Part(number, etag))
+                number += 1
                 size += len(part)
+                sending.append(
+                    asyncio.create_task(self._bucket.ask(client._upload_part, bucket, name, part, None, upload, number))
+                )
+                if len(sending) == PARTS_AT_ONCE_MAX:
+                    done.append(Part(len(done) + 1, await sending.popleft()))
                 part = await anext(rest, b"")
+            while sending:
+                done.append(Part(len(done) + 1, await sending.popleft()))
             await self._bucket.ask(client._complete_multipart_upload, bucket, name, upload, done)
         except BaseException:
+            # No part may arrive after the abort: it would be kept.
+            await asyncio.gather(*sending, return_exceptions=True)
             # If that fails too, the server forgets the parts by itself, or by a lifecycle rule of the bucket.
             with contextlib.suppress(StoreError):
                 await self._bucket.ask(client._abort_multipart_upload, bucket, name, upload)
