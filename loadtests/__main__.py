@@ -21,6 +21,7 @@ BENCHMARKS = (
     "concurrent",
     "search",
     "registry",
+    "artifacts",
     "storage",
     "charts",
     "export",
