@@ -154,3 +154,23 @@ async def test_a_resumed_upload_sends_what_is_missing(artifacts: Artifacts) -> N
     version = await artifacts.publish(files)
     assert (version.file_count, version.size_bytes) == (100, 100_000)
     assert await artifacts.read(f"{ARTIFACT}/versions/1", "part99") == bytes([99]) * 1_000
+
+
+async def test_many_small_blobs_are_counted_in_groups_and_kept_up_to_the_one_that_fails(
+    any_artifacts: Artifacts,
+) -> None:
+    contents = [f"content {number}".encode() for number in range(150)]
+    requests = upload_of(*contents)
+    counts = [
+        response.blob_count
+        async for response in any_artifacts.stub.UploadBlobs(
+            iter(requests), metadata=any_artifacts.metadata(), timeout=20
+        )
+    ]
+    assert counts == [64, 128, 150]
+    others = [f"other {number}".encode() for number in range(100)]
+    requests = upload_of(*others)
+    requests[-1].data = b"something else"
+    assert (await refused(any_artifacts.send(requests))).reason == "BLOB_MISMATCH"
+    assert await any_artifacts.missing(*contents, *others) == [blob_of(others[-1]).sha256]
+    assert len(await any_artifacts.keys()) == 249

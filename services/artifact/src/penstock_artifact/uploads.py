@@ -7,6 +7,7 @@ blob, written when their digest was verified; bytes without a record are swept o
 import asyncio
 import hashlib
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -25,7 +26,9 @@ GROUP_BLOBS: Final = 64
 """So many blobs are made to count in one write, so that small files do not cost one each."""
 GROUP_BYTES: Final = 8 * 1024 * 1024
 SMALL_BYTES_MAX: Final = 65_536
-"""Up to so many bytes are digested sooner than a thread begins."""
+"""Up to so many bytes are digested sooner than a thread begins, and wait in memory to be written beside others."""
+WRITTEN_AT_ONCE_MAX: Final = 8
+"""So many small blobs of a stream are written at once: each waits for disk or network longer than it takes to come."""
 
 Part = BlobId | bytes
 """What comes: a blob is announced, or some of its bytes."""
@@ -47,6 +50,8 @@ class Upload:
         self._blobs = blobs
         self._clock = clock
         self._group: list[StoredBlob] = []
+        self._writing: deque[asyncio.Task[None]] = deque()
+        self._uncounted = self._uncounted_bytes = 0
         self._durable = 0
 
     async def receive(self, parts: AsyncIterator[Part]) -> AsyncIterator[int]:
@@ -60,30 +65,41 @@ class Upload:
             while (blob := await incoming.announced()) is not None:
                 await self._admit(blob)
                 await self._take(blob, incoming)
-                if len(self._group) >= GROUP_BLOBS or self._group_bytes >= GROUP_BYTES:
+                if self._uncounted >= GROUP_BLOBS or self._uncounted_bytes >= GROUP_BYTES:
                     await self._count()
                     yield self._durable
+            await self._count()
+            yield self._durable
         except (BlobMismatch, UploadInvalid, UploadSilent, QuotaExceeded, StoreFull):
             await self._count()
             raise
-        await self._count()
-        yield self._durable
-
-    @property
-    def _group_bytes(self) -> int:
-        return sum(blob.size for blob in self._group)
+        finally:
+            for writing in self._writing:
+                writing.cancel()
+            await asyncio.gather(*self._writing, return_exceptions=True)
 
     async def _admit(self, blob: BlobId) -> None:
         """Refuses a blob before its bytes are read, if it would not fit."""
         if not await self._store.blobs(self._project, [blob.sha256]):
-            (await self._store.storage(self._project)).check(self._group_bytes + blob.size)
+            (await self._store.storage(self._project)).check(self._uncounted_bytes + blob.size)
 
     async def _take(self, blob: BlobId, incoming: "_Incoming") -> None:
+        self._uncounted += 1
+        self._uncounted_bytes += blob.size
+        if blob.size > SMALL_BYTES_MAX:
+            await self._write(blob, incoming.verified(blob))
+            return
+        content = b"".join([piece async for piece in incoming.verified(blob)])
+        if len(self._writing) == WRITTEN_AT_ONCE_MAX:
+            await self._writing.popleft()
+        self._writing.append(asyncio.create_task(self._write(blob, _once(content))))
+
+    async def _write(self, blob: BlobId, content: AsyncIterator[bytes]) -> None:
         now_us = self._clock.now_us()
         key = new_key(self._project, blob.sha256, now_us)
         try:
             async with asyncio.timeout(BLOB_S_MAX):
-                await self._blobs.put(key, incoming.verified(blob))
+                await self._blobs.put(key, content)
         except TimeoutError:
             raise UploadSilent(f"The blob took longer than {BLOB_S_MAX:g} s.") from None
         except BlobStoreFull:
@@ -91,10 +107,13 @@ class Upload:
         self._group.append(StoredBlob(blob.sha256, blob.size, key, now_us))
 
     async def _count(self) -> None:
+        while self._writing:
+            await self._writing.popleft()
         if not self._group:
             return
         group = self._group
         self._group = []
+        self._uncounted = self._uncounted_bytes = 0
         try:
             unneeded = await self._store.add_blobs(self._project, group)
         except QuotaExceeded:
@@ -105,6 +124,10 @@ class Upload:
         self._durable += len(group)
         for blob in unneeded:
             await self._blobs.delete(blob.key)
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 class _Incoming:
