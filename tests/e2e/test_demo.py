@@ -13,7 +13,8 @@ from support.platform import PENSTOCK, Platform, running_platform
 from penstock.api.tracking.v1 import run_pb2
 from penstock.client import Client
 from penstock.config import Connection
-from penstock_local.demo import plan_demo, run_demo
+from penstock_local.demo import DemoProgress, plan_demo, run_demo
+from penstock_local.demo_worker import WorkerPlan
 
 METRICS = ["train/loss", "train/accuracy", "validation/loss", "validation/accuracy"]
 
@@ -79,17 +80,24 @@ async def test_leaving_early_stops_the_workers(
     for name in ("PENSTOCK_HOME", "PENSTOCK_URL", "PENSTOCK_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PENSTOCK_HOME", str(platform.home))
-    trained = asyncio.Event()
-    running = asyncio.ensure_future(
-        anext(run_demo(plan_demo(quick=True, epochs=1_000_000, seeds=[77]), watch=lambda _: trained.set()))
-    )
-    await trained.wait()
+    plans = plan_demo(quick=True, epochs=1_000_000, seeds=[77])
+    training: list[WorkerPlan] = []
+    all_train = asyncio.Event()
+
+    def watch(step: DemoProgress) -> None:
+        if step.plan not in training:
+            training.append(step.plan)
+        if len(training) == len(plans):
+            all_train.set()
+
+    running = asyncio.ensure_future(anext(run_demo(plans, watch=watch)))
+    await all_train.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not any(is_worker(child) for child in psutil.Process().children())
     left = [run for run in client.runs("projects/default") if run.display_name.endswith("-77")]
-    assert len(left) == 2
+    assert len(left) == len(plans) == 2
     assert {run.state for run in left} == {run_pb2.RUN_STATE_KILLED}
 
 
