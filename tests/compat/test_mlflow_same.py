@@ -17,7 +17,7 @@ def new_experiment(pair: Pair, name: str = "e", **fields: Any) -> str:
     """Makes an experiment with a name that is new on both sides, and which the test calls `name`."""
     pair.post(
         "experiments/create",
-        {"name": f"{name} {id(pair)} {len(pair.ours.names)}", **fields},
+        {"name": f"{name} {pair.mark} {len(pair.ours.names)}", **fields},
         learn={name: "experiment_id"},
     )
     return f"<{name}>"
@@ -31,7 +31,7 @@ def new_run(pair: Pair, name: str = "r", **fields: Any) -> str:
 
 
 def test_experiments_are_made_found_and_renamed(pair: Pair) -> None:
-    name = f"vision {id(pair)}"
+    name = f"vision {pair.mark}"
     pair.post(
         "experiments/create",
         {"name": name, "tags": [{"key": "team", "value": "a"}, {"key": "empty", "value": ""}]},
@@ -41,7 +41,7 @@ def test_experiments_are_made_found_and_renamed(pair: Pair) -> None:
     pair.get("experiments/get-by-name", query={"experiment_name": name})
     pair.post(
         "experiments/create",
-        {"name": f"own store {id(pair)}", "artifact_location": "s3://bucket/path?x=1"},
+        {"name": f"own store {pair.mark}", "artifact_location": "s3://bucket/path?x=y"},
         learn={"s": "experiment_id"},
     )
     pair.get("experiments/get", query={"experiment_id": "<s>"})
@@ -93,7 +93,7 @@ def test_experiments_that_are_refused(pair: Pair) -> None:
 
 
 def test_a_name_is_taken_once_also_by_what_is_deleted(pair: Pair) -> None:
-    name = f"taken {id(pair)}"
+    name = f"taken {pair.mark}"
     pair.post("experiments/create", {"name": name}, learn={"e": "experiment_id"})
     for _ in range(2):
         ours, theirs = pair.both("POST", "2.0/mlflow/experiments/create", {"name": name})

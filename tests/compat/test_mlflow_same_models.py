@@ -13,7 +13,7 @@ START_MS = 1_700_000_000_000
 def new_run(pair: Pair, name: str = "r") -> str:
     """A run that the test calls `name`, in an experiment that it calls `e`."""
     if "e" not in pair.ours.names:
-        pair.post("experiments/create", {"name": f"models {id(pair)}"}, learn={"e": "experiment_id"})
+        pair.post("experiments/create", {"name": f"models {pair.mark}"}, learn={"e": "experiment_id"})
     body = {"experiment_id": "<e>", "run_name": name, "start_time": START_MS}
     pair.post("runs/create", body, learn={name: "run.info.run_id"})
     return f"<{name}>"

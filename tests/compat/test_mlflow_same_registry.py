@@ -14,7 +14,7 @@ VERSIONS = "2.0/mlflow/model-versions"
 
 def named(pair: Pair, name: str = "net") -> str:
     """A name that is new on both sides."""
-    return f"{name} {id(pair)}"
+    return f"{name} {pair.mark}"
 
 
 def new_model(pair: Pair, name: str = "net", **fields: Any) -> str:
@@ -221,13 +221,13 @@ def test_stages(pair: Pair) -> None:
 
 
 def test_models_are_searched(pair: Pair) -> None:
-    mark = [{"key": "mark", "value": str(id(pair))}]
+    mark = [{"key": "mark", "value": pair.mark}]
     for name, team in (("b", "vision"), ("a", "speech"), ("C", "")):
         new_model(pair, name, tags=[*mark, {"key": "team", "value": team}])
     new_version(pair, named(pair, "a"))
     prompt = [*mark, {"key": "mlflow.prompt.is_prompt", "value": "true"}]
     new_model(pair, "prompt", tags=prompt)
-    mine = f"tags.mark = '{id(pair)}'"
+    mine = f"tags.mark = '{pair.mark}'"
     for query in (
         {},
         {"order_by": ["name DESC"]},
@@ -278,9 +278,9 @@ def test_versions_are_searched(pair: Pair) -> None:
     pair.post("runs/create", {"experiment_id": "<e>", "run_name": "r", "start_time": 1}, learn={"r": "run.info.run_id"})
     first, second = new_model(pair, "first"), new_model(pair, "second")
     for number, name in enumerate((first, second, first)):
-        tags = [{"key": "mark", "value": str(id(pair))}, {"key": "n", "value": str(number)}]
+        tags = [{"key": "mark", "value": pair.mark}, {"key": "n", "value": str(number)}]
         new_version(pair, name, f"s3://bucket/{number}", tags=tags, run_id="<r>" if number else "")
-    mine = f"tags.mark = '{id(pair)}'"
+    mine = f"tags.mark = '{pair.mark}'"
     for query in (
         {"order_by": ["name", "version_number"]},
         {"order_by": ["name DESC", "version_number ASC"]},
@@ -290,7 +290,7 @@ def test_versions_are_searched(pair: Pair) -> None:
         pair.same("GET", f"{VERSIONS}/search", query={"filter": mine, **query})
     for text in (
         f"name = '{first}'",
-        f"name LIKE '%{id(pair)}' AND {mine}",
+        f"name LIKE '%{pair.mark}' AND {mine}",
         f"name IN ('{first}', '{second}')",
         f"version_number = 1 AND {mine}",
         f"version_number > 1 AND {mine}",

@@ -34,7 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def runs(pair: Pair) -> Pair:
     """An experiment `<e>` with runs, of which each is named as in `RUNS`, without what no name may hold."""
-    pair.post("experiments/create", {"name": f"search {id(pair)}"}, learn={"e": "experiment_id"})
+    pair.post("experiments/create", {"name": f"search {pair.mark}"}, learn={"e": "experiment_id"})
     for number, (name, holds) in enumerate(RUNS.items()):
         run = "".join(character for character in name if character.isalnum())
         body = {"experiment_id": "<e>", "run_name": name, "start_time": START_MS + number // 2, "user_id": "ada"}
@@ -244,7 +244,7 @@ def test_searches_that_are_refused(runs: Pair) -> None:
 
 
 def test_experiments_are_searched(pair: Pair) -> None:
-    stem = f"x{id(pair)}"
+    stem = f"x{pair.mark}"
     for number, (name, tags) in enumerate(
         {"b": {"team": "vision"}, "a": {"team": "speech", "my key": "1"}, "C": {}, "gone": {}}.items()
     ):

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 from support.platform import PENSTOCK, Platform, running_platform
+from support.training import eventually
 
 from penstock.api.tracking.v1 import run_pb2
 from penstock.client import Client
@@ -96,9 +97,13 @@ async def test_leaving_early_stops_the_workers(
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not any(is_worker(child) for child in psutil.Process().children())
-    left = [run for run in client.runs("projects/default") if run.display_name.endswith("-77")]
-    assert len(left) == len(plans) == 2
-    assert {run.state for run in left} == {run_pb2.RUN_STATE_KILLED}
+
+    def left() -> list[run_pb2.Run]:
+        return [run for run in client.runs("projects/default") if run.display_name.endswith("-77")]
+
+    assert len(left()) == len(plans) == 2
+    # Their senders say so, which go on for a moment.
+    eventually(lambda: {run.state for run in left()} == {run_pb2.RUN_STATE_KILLED}, "that both were killed")
 
 
 def is_worker(process: psutil.Process) -> bool:

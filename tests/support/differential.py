@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx2
 
+from penstock_kit.ids import random_id
+
 __all__ = ["Answer", "Pair", "Side"]
 
 VOLATILE = frozenset(
@@ -82,6 +84,8 @@ class Side:
                     value = value.replace(own, f"<{name}>")
                 elif key in HOLD_NUMBERS:
                     value = re.sub(rf"(?<![\w.-]){re.escape(own)}(?![\w.-])", f"<{name}>", value)
+                elif key == "source":  # other numbers there are a version's, or the test's own
+                    value = re.sub(rf"^(mlflow-artifacts:/){re.escape(own)}(?=/)", rf"\1<{name}>", value)
                 elif key == "message":
                     value = re.sub(rf"(experiment (?:with id )?|id=){re.escape(own)}\b", rf"\1<{name}>", value)
         return value
@@ -93,11 +97,15 @@ class Pair:
     Args:
         ours: The side under test.
         theirs: MLflow's.
+
+    Attributes:
+        mark: For names that are new on both sides.
     """
 
     def __init__(self, ours: Side, theirs: Side) -> None:
         self.ours = ours
         self.theirs = theirs
+        self.mark = random_id()
 
     def both(
         self, method: str, path: str, body: Any = None, *, query: Mapping[str, Any] | None = None
