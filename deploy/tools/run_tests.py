@@ -4,6 +4,7 @@ Two processes for two cores; the tests that start whole platforms and browsers, 
 the end-to-end tests those that say most run on the other shapes and stores too; `--all` runs each of them on each.
 """
 
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,8 @@ ELSEWHERE = {
 
 
 def main(arguments: list[str]) -> int:
+    # A shell that starts this in the background has it ignore Ctrl-C, and so would all the programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if arguments == ["--all"]:
         return max(
             _pytest("-q", E2E, f"--shape={shape}", f"--stores={stores}") for stores in STORES for shape in SHAPES
