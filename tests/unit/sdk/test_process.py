@@ -238,6 +238,31 @@ with multiprocessing.get_context("fork").Pool(3) as pool:
     assert {key for key, _, _ in points} == {f"worker{number}" for number in range(12)}
 
 
+def test_a_forked_child_has_the_signals_of_any_child(tmp_path: Path) -> None:
+    """A worker that waits for a lock between processes may never come to run a handler, and its pool would wait for it."""
+    program = (
+        HEAD
+        + """
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    run.log({"child": 1.0})
+    os.write(write, b"1" if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else b"0")
+    signal.pause()
+print(os.read(read, 1).decode(), signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, flush=True)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM, flush=True)
+"""
+    )
+    process = start(tmp_path, program)
+    parent = Path(line(process))
+    assert [line(process), line(process)] == ["1 True", "True"]
+    assert "Traceback" not in ended(process)
+    assert end_of(parent)["state"] == "FINISHED"
+    (child,) = (folder for folder in parent.parent.iterdir() if folder != parent)
+    assert {key for key, _, _ in spool_points(child)} == {"child"}
+
+
 def test_the_training_process_imports_no_grpc(tmp_path: Path) -> None:
     program = """
 import sys, os

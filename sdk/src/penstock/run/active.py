@@ -111,5 +111,9 @@ def _on_terminate(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001 
 
 def _after_fork_in_child() -> None:
     _process.failure = None
+    # A child does not end the run, so it need not hear of SIGTERM. And one that waits for a lock between processes, as the
+    # workers of a pool do, may never come to hear of it: Python runs handlers only when such a wait is over.
+    if signal.getsignal(signal.SIGTERM) is _on_terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if _process.run is not None:
         _process.run.after_fork_in_child()
