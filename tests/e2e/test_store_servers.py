@@ -18,6 +18,7 @@ from support.training import connection_of, eventually
 from penstock.api.tracking.v1 import run_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock.client import Client
+from penstock.errors import PenstockError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("servers")]
 
@@ -95,7 +96,7 @@ def test_a_server_that_dies_is_started_again(platform: Platform, program: str) -
     def answers() -> bool:
         try:
             check_run(platform, run)
-        except Exception:
+        except PenstockError:
             return False
         return True
 

@@ -36,6 +36,7 @@ from penstock_auth.store import AuthStore
 from penstock_kit.access import access_rule
 from penstock_kit.application import Running
 from penstock_kit.clock import ManualClock
+from penstock_kit.errors import Unauthenticated
 from penstock_kit.ids import random_id
 from penstock_kit.listening import ServerSettings
 from penstock_kit.tokens import RemoteGuard
@@ -371,7 +372,7 @@ async def _revoked(platform: Platform) -> str:
     def refused() -> bool:
         try:
             platform.guard.authenticate(token)
-        except Exception:
+        except Unauthenticated:
             return True
         return False
 

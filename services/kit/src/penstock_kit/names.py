@@ -27,10 +27,10 @@ _PROJECT_RE = re.compile(_PROJECT + r"\Z")
 _EXPERIMENT_RE = re.compile(_PROJECT + r"/experiments/(?P<id>0|[1-9][0-9]{0,17})\Z")
 _LOGGED_MODEL_RE = re.compile(_PROJECT + r"/loggedModels/(?P<id>m-[0-9a-f]{32})\Z")
 _RUN_RE = re.compile(_PROJECT + r"/runs/(?P<id>[0-9a-f]{32})\Z")
-_ARTIFACT = _PROJECT + r"/artifacts/(?P<artifact>[^/:\x00-\x1f\x7f]{1,256})"
+_ARTIFACT = _PROJECT + r"/artifacts/(?P<artifact>(?!\.{1,2}(?:/|\Z))[^/:\x00-\x1f\x7f]{1,256})"
 _ARTIFACT_RE = re.compile(_ARTIFACT + r"\Z")
 _ARTIFACT_VERSION_RE = re.compile(_ARTIFACT + r"/versions/(?P<number>[1-9][0-9]{0,8}|latest)\Z")
-_MODEL = _PROJECT + r"/models/(?P<model>[^/:\x00-\x1f\x7f]{1,256})"
+_MODEL = _PROJECT + r"/models/(?P<model>(?!\.{1,2}(?:/|\Z))[^/:\x00-\x1f\x7f]{1,256})"
 _MODEL_RE = re.compile(_MODEL + r"\Z")
 _VERSION_RE = re.compile(_MODEL + r"/versions/(?P<number>[1-9][0-9]{0,8})\Z")
 _ALIAS_RE = re.compile(_MODEL + r"/aliases/(?P<alias>[A-Za-z0-9_-]{1,255})\Z")
@@ -42,6 +42,13 @@ class NameInvalid(InvalidInput):
     reason = "NAME_INVALID"
 
 
+def _matched(pattern: re.Pattern[str], text: str, what: str, example: str) -> re.Match[str]:
+    match = pattern.match(text)
+    if match is None:
+        raise NameInvalid(f"{text!r} is not {what}: it should look like {example}.")
+    return match
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectName:
     """`projects/{project}`."""
@@ -51,9 +58,7 @@ class ProjectName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _PROJECT_RE.match(text)
-        if match is None:
-            raise NameInvalid(f"{text!r} is not a project name: it should look like projects/my-project.")
+        match = _matched(_PROJECT_RE, text, "a project name", "projects/my-project")
         return cls(match["project"])
 
     def __str__(self) -> str:
@@ -70,11 +75,7 @@ class ExperimentName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _EXPERIMENT_RE.match(text)
-        if match is None:
-            raise NameInvalid(
-                f"{text!r} is not an experiment name: it should look like projects/my-project/experiments/7."
-            )
+        match = _matched(_EXPERIMENT_RE, text, "an experiment name", "projects/my-project/experiments/7")
         return cls(match["project"], match["id"])
 
     @property
@@ -96,11 +97,7 @@ class RunName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _RUN_RE.match(text)
-        if match is None:
-            raise NameInvalid(
-                f"{text!r} is not a run name: it should look like projects/my-project/runs/<32 hex digits>."
-            )
+        match = _matched(_RUN_RE, text, "a run name", "projects/my-project/runs/<32 hex digits>")
         return cls(match["project"], match["id"])
 
     @property
@@ -122,12 +119,9 @@ class LoggedModelName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _LOGGED_MODEL_RE.match(text)
-        if match is None:
-            raise NameInvalid(
-                f"{text!r} is not the name of a logged model: it should look like "
-                "projects/my-project/loggedModels/m-<32 hex digits>."
-            )
+        match = _matched(
+            _LOGGED_MODEL_RE, text, "the name of a logged model", "projects/my-project/loggedModels/m-<32 hex digits>"
+        )
         return cls(match["project"], match["id"])
 
     @property
@@ -149,9 +143,7 @@ class ModelName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _MODEL_RE.match(text)
-        if match is None or match["model"] in {".", ".."}:
-            raise NameInvalid(f"{text!r} is not a model name: it should look like projects/my-project/models/digits.")
+        match = _matched(_MODEL_RE, text, "a model name", "projects/my-project/models/digits")
         return cls(match["project"], match["model"])
 
     def __str__(self) -> str:
@@ -168,11 +160,7 @@ class ModelVersionName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _VERSION_RE.match(text)
-        if match is None:
-            raise NameInvalid(
-                f"{text!r} is not a version of a model: it should look like projects/my-project/models/digits/versions/3."
-            )
+        match = _matched(_VERSION_RE, text, "a version of a model", "projects/my-project/models/digits/versions/3")
         return cls(ModelName(match["project"], match["model"]), int(match["number"]))
 
     def __str__(self) -> str:
@@ -189,11 +177,7 @@ class ModelAliasName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _ALIAS_RE.match(text)
-        if match is None:
-            raise NameInvalid(
-                f"{text!r} is not an alias of a model: it should look like projects/my-project/models/digits/aliases/best."
-            )
+        match = _matched(_ALIAS_RE, text, "an alias of a model", "projects/my-project/models/digits/aliases/best")
         return cls(ModelName(match["project"], match["model"]), match["alias"])
 
     def __str__(self) -> str:
@@ -210,11 +194,7 @@ class ArtifactName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _ARTIFACT_RE.match(text)
-        if match is None or match["artifact"] in {".", ".."}:
-            raise NameInvalid(
-                f"{text!r} is not an artifact name: it should look like projects/my-project/artifacts/digits."
-            )
+        match = _matched(_ARTIFACT_RE, text, "an artifact name", "projects/my-project/artifacts/digits")
         return cls(match["project"], match["artifact"])
 
     def __str__(self) -> str:
@@ -231,12 +211,9 @@ class ArtifactVersionName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Reads a name. Raises `NameInvalid`."""
-        match = _ARTIFACT_VERSION_RE.match(text)
-        if match is None:
-            raise NameInvalid(
-                f"{text!r} is not a version of an artifact: it should look like "
-                "projects/my-project/artifacts/digits/versions/3."
-            )
+        match = _matched(
+            _ARTIFACT_VERSION_RE, text, "a version of an artifact", "projects/my-project/artifacts/digits/versions/3"
+        )
         number = None if match["number"] == "latest" else int(match["number"])
         return cls(ArtifactName(match["project"], match["artifact"]), number)
 

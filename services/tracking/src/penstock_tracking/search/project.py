@@ -31,11 +31,14 @@ LOG_KEY_BYTES: Final = 16
 
 
 def _spare_from_collection() -> None:
-    """Has the garbage collector leave alone what is in memory now.
+    """Has the garbage collector leave alone what is in memory now, once it has collected.
 
     Columns hold long lists of strings. The collector would walk through all of them again and again, 75 ms each time with
-    100,000 runs, while every other call waits. What is dropped is still freed, as by every object's own count of its users.
+    100,000 runs, while every other call waits. Each time more is loaded it walks through everything once, also through what
+    was spared before: some of that may be garbage by now.
     """
+    gc.unfreeze()
+    gc.collect()
     gc.freeze()
 
 
@@ -97,7 +100,7 @@ class ProjectRuns:
         runs = cls(project, Table(RUN_SCHEMA), manifest.log_cursor, manifest.revision, manifest, chunks)
         runs.names_revision = manifest.experiments_revision
         await in_thread(runs._take_chunks, read)
-        _spare_from_collection()
+        await in_thread(_spare_from_collection)
         return runs
 
     @property
@@ -159,7 +162,7 @@ class ProjectRuns:
         if missing and self.manifest is not None:
             pieces = await kept.pieces(self.manifest, self.chunks, missing)
             await in_thread(lambda: [self.table.columns[key].load(pieces.get(key, [])) for key in missing])
-            _spare_from_collection()
+            await in_thread(_spare_from_collection)
 
     def _columns_of(self, field: Field) -> list[ColumnKey]:
         if field.type is ColumnType.KEYS:
