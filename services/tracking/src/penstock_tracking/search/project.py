@@ -5,6 +5,7 @@ The feeds skip nothing that was acknowledged, so whoever follows them before an 
 
 import asyncio
 import gc
+import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,16 +29,21 @@ __all__ = ["LatestSource", "ProjectRuns"]
 
 LATEST_AT_ONCE: Final = 4  # runs whose latest values are read at the same time: acknowledgements need threads too
 LOG_KEY_BYTES: Final = 16
+SPARED_ANEW: Final = 100  # after as many loads all memory is given to the garbage collector once
+
+
+_spared = itertools.count(1)
 
 
 def _spare_from_collection() -> None:
     """Has the garbage collector leave alone what is in memory now, once it has collected.
 
     Columns hold long lists of strings. The collector would walk through all of them again and again, 75 ms each time with
-    100,000 runs, while every other call waits. Each time more is loaded it walks through everything once, also through what
-    was spared before: some of that may be garbage by now.
+    100,000 runs, while every other call waits. What was spared before may be garbage by now, in cycles: now and then it is
+    walked through too.
     """
-    gc.unfreeze()
+    if next(_spared) % SPARED_ANEW == 0:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
 
