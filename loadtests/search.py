@@ -256,6 +256,7 @@ def run() -> list[Figure]:
             "data_dir": folder,
             "documents_url": mongo.database_url("tracking"),
             "metric_log_url": mongo.database_url("metrics"),
+            "compaction": "false",  # with such stores it is a process of its own
         }
         figures += _measure(Stores("MongoDB", settings))
     return figures

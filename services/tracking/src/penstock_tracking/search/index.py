@@ -19,8 +19,8 @@ from penstock_tracking.store import RUNS
 
 __all__ = ["INDEX_BYTES_MAX", "KEEP_AFTER_CHANGES", "RunIndex"]
 
-INDEX_BYTES_MAX: Final = 200_000_000  # of all projects in memory together; the one searched last may be larger
-PROJECT_BYTES_MAX: Final = 150_000_000  # of one project: beyond, columns that are kept and not used are unloaded
+INDEX_BYTES_MAX: Final = 240_000_000  # of all projects in memory together; the one searched last may be larger
+PROJECT_BYTES_MAX: Final = 190_000_000  # of one project: beyond, columns that are kept and not used are unloaded
 KEEP_AFTER_CHANGES: Final = 500  # fewer are taken over in a moment by whoever reads what is kept
 PAGES_PER_STEP_MAX: Final = 16  # of changes, taken over before what is in memory is kept
 DEAD_ROWS_MAX: Final = 1_000  # beyond as many as live ones; then the project is read anew
