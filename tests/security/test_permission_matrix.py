@@ -153,6 +153,7 @@ MATRIX = {
     f"{REGISTRY}/UpdateWebhook": Need.ADMIN,
     f"{REGISTRY}/DeleteWebhook": Need.ADMIN,
     f"{REGISTRY}/RotateWebhookSecret": Need.ADMIN,
+    f"{REGISTRY}/TestWebhook": Need.ADMIN,
     f"{REGISTRY}/ListDeliveries": Need.ADMIN,
     f"{REGISTRY}/ReplayDelivery": Need.ADMIN,
     f"{REGISTRY}/SetGatePolicy": Need.ADMIN,

@@ -1,8 +1,9 @@
 """An HTTP server that takes webhooks in a test, and answers as the test says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 
@@ -64,3 +65,19 @@ async def receiving(answers: Sequence[str] = ()) -> AsyncIterator[Receiver]:
     finally:
         receiver.hold.set()
         server.close()
+
+
+@contextmanager
+def receiving_beside() -> Iterator[Receiver]:
+    """Runs a receiver in a thread, for a test that is no coroutine."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    receiving_there = receiving()
+    try:
+        yield asyncio.run_coroutine_threadsafe(receiving_there.__aenter__(), loop).result(10)
+    finally:
+        asyncio.run_coroutine_threadsafe(receiving_there.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -77,6 +77,9 @@ def test_webhooks(project: Any) -> None:
     assert client.update_webhook(named, ["display_name"]).display_name == "CI"
     assert client.rotate_webhook_secret(made.webhook.name) != made.secret
     assert client.deliveries(made.webhook.name).to_list() == []
+    elsewhere = event_pb2.Webhook(name=made.webhook.name, http=event_pb2.HttpTarget(url="https://localhost:1/"))
+    client.update_webhook(elsewhere, ["http"])
+    assert "no public address" in client.test_webhook(made.webhook.name).error
     client.delete_webhook(made.webhook.name)
     assert client.webhooks(name) == []
 
@@ -105,6 +108,11 @@ def test_the_commands(project: Any) -> None:
     assert run("webhook", "enable", "github", "-p", name).exit_code == 0
     assert said("webhook", "rotate", "ci", "-p", name)[0]["secret"] != made["secret"]
     assert said("webhook", "deliveries", "ci", "-p", name) == []
+    mlflow = {"mlflow": {"url": "https://localhost:1/", "events": ["prompt.created"]}}
+    result = run("webhook", "create", "--file", "-", "--name", "hub", "-p", name, input=json.dumps(mlflow))
+    assert (result.exit_code, "secret" in result.output) == (0, False)
+    result = run("webhook", "test", "hub", "-p", name, "--mlflow-event", "prompt_tag.set")
+    assert (result.exit_code, "no public address" in result.output) == (1, True)
     short = made["name"].rpartition("/")[2][:12]
     assert run("webhook", "replay", short, "0" * 32, "-p", name).exit_code == ExitStatus.NOT_FOUND
     assert run("webhook", "delete", short, "-p", name, "--yes").exit_code == 0

@@ -1,4 +1,5 @@
-"""Commands about webhooks: `webhook list`, `create`, `enable`, `disable`, `rotate`, `delete`, `deliveries`, `replay`."""
+"""Commands about webhooks: `webhook list`, `create`, `enable`, `disable`, `rotate`, `test`, `delete`, `deliveries`,
+`replay`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -116,7 +117,8 @@ def create(
         print_json({**webhook_record(made.webhook), "secret": made.secret})
         return
     say(f"Created {made.webhook.name}.")
-    say(f"Its secret, shown only now: {made.secret}")
+    if made.secret:
+        say(f"Its secret, shown only now: {made.secret}")
 
 
 @app.command()
@@ -160,6 +162,34 @@ def rotate(webhook: WebhookArgument, project: ProjectOption = "default", json: J
         print_json({"name": name, "secret": secret})
         return
     say(f"Its new secret, shown only now: {secret}")
+
+
+@app.command("test")
+def try_out(
+    webhook: WebhookArgument,
+    project: ProjectOption = "default",
+    mlflow_event: Annotated[str, typer.Option("--mlflow-event", help="Of one for MLflow: which event.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Make one request of an example event, and show how it was answered. Ends with 1 if that was no success.
+
+    \b
+    Example:
+      penstock webhook test 3f2a
+    """
+    from penstock.client import Client
+
+    with Client() as client:
+        name = _named(client.webhooks(project), webhook).name
+        answer = client.test_webhook(name, mlflow_event=mlflow_event)
+    if json:
+        print_json({"name": name, "http_status": answer.http_status, "answer": answer.answer, "error": answer.error})
+    elif answer.error:
+        say(f"No answer: {answer.error}")
+    else:
+        say(f"It answered {answer.http_status}. {answer.answer}".rstrip())
+    if not 200 <= answer.http_status < 300:
+        raise typer.Exit(1)
 
 
 @app.command()

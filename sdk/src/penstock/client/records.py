@@ -183,10 +183,12 @@ def webhook_record(webhook: event_pb2.Webhook) -> dict[str, Any]:
         "github": f"{webhook.github.repository} {webhook.github.workflow}",
         "gitlab": f"{webhook.gitlab.url} {webhook.gitlab.project}",
         "jenkins": webhook.jenkins.job_url,
+        "mlflow": webhook.mlflow.url,
     }
     return {
         "name": webhook.name,
         "display_name": webhook.display_name,
+        "description": webhook.description,
         "types": [_enum_name(event_pb2.EventType.Name(one), "EVENT_TYPE_") for one in webhook.types],
         "model": webhook.model,
         "alias": webhook.alias,

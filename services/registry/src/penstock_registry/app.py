@@ -57,8 +57,8 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
     hosts = (host.strip().lower() for host in settings.webhook_hosts.split(","))
     guard = TargetGuard([host for host in hosts if host])
     event_store = EventStore(documents)
-    events = EventService(event_store, guard, clock)
     sender = Sender(guard, clock)
+    events = EventService(event_store, guard, sender, clock)
 
     async def close() -> None:
         await sender.close()

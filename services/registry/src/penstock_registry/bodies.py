@@ -228,6 +228,12 @@ def event_body(event: Event) -> dict[str, Any]:
         "verdict": event.verdict,
         "passed": event.passed,
         "chain_length": event.chain_length,
+        "set_tags": _pairs(event.set_tags),
+        "removed_tags": list(event.removed_tags),
+        "description": event.description,
+        "source_uri": event.source_uri,
+        "run": event.run_id,
+        "prompt": event.prompt,
     }
 
 
@@ -249,6 +255,12 @@ def event_of(event_id: str, body: Body) -> Event:
         verdict=body["verdict"],
         passed=body["passed"],
         chain_length=body.get("chain_length", 0),
+        set_tags=dict(body.get("set_tags", ())),
+        removed_tags=tuple(body.get("removed_tags", ())),
+        description=body.get("description", ""),
+        source_uri=body.get("source_uri", ""),
+        run_id=body.get("run", ""),
+        prompt=body.get("prompt", False),
     )
 
 

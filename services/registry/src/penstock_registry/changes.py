@@ -5,7 +5,15 @@ from typing import Any
 
 from penstock_kit.ids import random_id
 from penstock_registry.acting import chain_length
-from penstock_registry.domain import ALIASES_PER_MODEL_MAX, AliasMove, Event, EventType, Model, alias_reserved
+from penstock_registry.domain import (
+    ALIASES_PER_MODEL_MAX,
+    AliasMove,
+    Event,
+    EventType,
+    Model,
+    alias_reserved,
+    is_prompt,
+)
 from penstock_registry.errors import AliasLimitReached, AliasMoved, AliasReserved
 from penstock_registry.store import Step, event_operation, move_operation
 
@@ -14,6 +22,7 @@ __all__ = ["check_alias", "check_expected", "moved_alias", "new_event"]
 
 def new_event(kind: EventType, model: Model, by: str, now_us: int, **fields: Any) -> Event:
     """An event about a model, with further fields of `Event`."""
+    fields.setdefault("prompt", is_prompt(model.tags))
     return Event(random_id(), kind, now_us, by, model.model_id, chain_length=chain_length(), **fields)
 
 

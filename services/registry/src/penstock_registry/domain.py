@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = [
     "ALIASES_PER_MODEL_MAX",
     "BASELINE_COUNTS_MAX",
+    "EVENT_TAG_BYTES_MAX",
     "LATEST",
+    "PROMPT_TAG",
     "SAMPLES_PER_VERSION_MAX",
     "SAMPLE_BYTES",
     "TAGS_MAX",
@@ -34,14 +36,22 @@ __all__ = [
     "Stage",
     "alias_reserved",
     "baseline_problem",
+    "is_prompt",
     "metrics_problem",
     "retagged",
+    "tags_told",
     "twice",
     "version_problem",
 ]
 
 ALIASES_PER_MODEL_MAX = 100
 TAGS_MAX = 1_000
+EVENT_TAG_BYTES_MAX = 131_072
+"""Of keys and values that one event tells: it is copied into each delivery, and read with 200 others."""
+
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+"""By which MLflow tells prompts from models."""
+
 VERSIONS_PER_MODEL_MAX = 100_000
 SAMPLES_PER_VERSION_MAX = 100_000
 BASELINE_COUNTS_MAX = 100_000
@@ -91,7 +101,9 @@ class EventType(IntEnum):
 class Event:
     """Something that happened to a model. `version` and `former_version` are numbers, 0 where there is none.
 
-    `verdict` is an id, empty where there is none; `chain_length` counts the events that led to this one.
+    `verdict` is an id, empty where there is none; `chain_length` counts the events that led to this one. `set_tags` and
+    `removed_tags` are changes of tags, as many as `tags_told` lets through; `description`, `source_uri` and `run_id` are
+    of what was created. `prompt` says that it is about a prompt of MLflow.
     """
 
     id: str
@@ -109,6 +121,12 @@ class Event:
     verdict: str = ""
     passed: bool = False
     chain_length: int = 0
+    set_tags: Mapping[str, str] = field(default_factory=dict)
+    removed_tags: tuple[str, ...] = ()
+    description: str = ""
+    source_uri: str = ""
+    run_id: str = ""
+    prompt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +318,26 @@ def retagged(tags: Mapping[str, str], put: Mapping[str, str], remove: Iterable[s
     """Tags with some set and some removed. What is both set and removed is set."""
     gone = set(remove) - put.keys()
     return {key: value for key, value in tags.items() if key not in gone} | dict(put)
+
+
+def is_prompt(tags: Mapping[str, str]) -> bool:
+    """Whether a model or a version with these tags is a prompt of MLflow."""
+    return tags.get(PROMPT_TAG, "").lower() == "true"
+
+
+def tags_told(put: Mapping[str, str], removed: Iterable[str] = ()) -> dict[str, Any]:
+    """The fields of an event that tell of tags: those set, those removed, until `EVENT_TAG_BYTES_MAX` are reached."""
+    left = EVENT_TAG_BYTES_MAX
+    told: list[tuple[str, str | None]] = []
+    for key, value in [*put.items(), *((key, None) for key in removed)]:
+        left -= len(key.encode()) + len((value or "").encode())
+        if left < 0:
+            break
+        told.append((key, value))
+    return {
+        "set_tags": {key: value for key, value in told if value is not None},
+        "removed_tags": tuple(key for key, value in told if value is None),
+    }
 
 
 def metrics_problem(metrics: Sequence[Metric]) -> str:

@@ -24,7 +24,9 @@ from penstock_registry.domain import (
     ModelVersion,
     Stage,
     baseline_problem,
+    is_prompt,
     retagged,
+    tags_told,
     version_problem,
 )
 from penstock_registry.errors import (
@@ -86,7 +88,8 @@ class RegistryService:
             update_us=now_us,
             creation=derived_id(by, request_id, f"model {name.project}") if request_id else "",
         )
-        return await self._store.add_model(model, self._event(EventType.MODEL_CREATED, model, by))
+        event = self._event(EventType.MODEL_CREATED, model, by, description=description, **tags_told(tags))
+        return await self._store.add_model(model, event)
 
     async def get_model(self, name: ModelName) -> Stored[Model]:
         """Returns a model. Raises `ModelNotFound`."""
@@ -100,20 +103,18 @@ class RegistryService:
         self, name: ModelName, change: Callable[[Model], Model], *, etag: str, by: str
     ) -> Stored[Model]:
         """Changes description or tags. Raises `ModelNotFound`, `EtagMismatch`, `TooManyTags`, `ModelTooLarge`."""
-
-        async def step(model: Model) -> Step:
-            changed = replace(change(model), update_us=self._clock.now_us())
-            _check_tags(len(changed.tags))
-            return Step(changed, [event_operation(self._event(EventType.MODEL_UPDATED, changed, by))])
-
-        return await self._store.change_model(name.project, name.model_id, step, etag=etag)
+        return await self._change_model(name, change, _tag_changes, etag=etag, by=by)
 
     async def update_model_tags(
         self, name: ModelName, put: dict[str, str], remove: Sequence[str], *, by: str
     ) -> Stored[Model]:
         """Sets and removes tags. Raises `ModelNotFound`, `TooManyTags`, `ModelTooLarge`."""
-        return await self.update_model(
-            name, lambda model: replace(model, tags=retagged(model.tags, put, remove)), etag="", by=by
+        return await self._change_model(
+            name,
+            lambda model: replace(model, tags=retagged(model.tags, put, remove)),
+            lambda before, _after: tags_told(put, [key for key in remove if key in before.tags and key not in put]),
+            etag="",
+            by=by,
         )
 
     async def rename_model(self, name: ModelName, model_id: str, *, by: str) -> Stored[Model]:
@@ -173,7 +174,17 @@ class RegistryService:
                 creation=creation,
                 has_details=baseline is not None or any(metric.samples for metric in draft.metrics),
             )
-            event = self._event(EventType.VERSION_CREATED, model, by, version=version.number)
+            event = self._event(
+                EventType.VERSION_CREATED,
+                model,
+                by,
+                version=version.number,
+                description=version.description,
+                source_uri=version.source_uri,
+                run_id=version.run_id,
+                prompt=is_prompt(version.tags),
+                **tags_told(version.tags),
+            )
             return Step(
                 replace(model, latest_number=version.number, update_us=now_us),
                 [*add_version(version, baseline), event_operation(event)],
@@ -203,28 +214,18 @@ class RegistryService:
 
         Raises `ModelNotFound`, `VersionNotFound`, `EtagMismatch`, `TooManyTags`, `VersionTooLarge`.
         """
-        model = (await self.get_model(name.model)).value
-
-        def changed(version: ModelVersion) -> ModelVersion:
-            new = replace(change(version), update_us=self._clock.now_us())
-            _check_tags(len(new.tags))
-            return new
-
-        stored = await self._store.change_version(
-            model,
-            name.number,
-            changed,
-            lambda version: self._event(EventType.VERSION_UPDATED, model, by, version=version.number),
-            etag=etag,
-        )
-        return model, stored
+        return await self._change_version(name, change, _tag_changes, etag=etag, by=by)
 
     async def update_version_tags(
         self, name: ModelVersionName, put: dict[str, str], remove: Sequence[str], *, by: str
     ) -> tuple[Model, Stored[ModelVersion]]:
         """Sets and removes tags. Raises as `update_version`."""
-        return await self.update_version(
-            name, lambda version: replace(version, tags=retagged(version.tags, put, remove)), etag="", by=by
+        return await self._change_version(
+            name,
+            lambda version: replace(version, tags=retagged(version.tags, put, remove)),
+            lambda before, _after: tags_told(put, [key for key in remove if key in before.tags and key not in put]),
+            etag="",
+            by=by,
         )
 
     async def set_stage(
@@ -374,8 +375,55 @@ class RegistryService:
         model = (await self.get_model(name.model)).value
         return model, await self._store.version(model, name.number)
 
+    async def _change_model(
+        self,
+        name: ModelName,
+        change: Callable[[Model], Model],
+        told: Callable[[Model, Model], dict[str, Any]],
+        *,
+        etag: str,
+        by: str,
+    ) -> Stored[Model]:
+        """Changes a model. `told` says what the event tells of it, from before and after."""
+
+        async def step(model: Model) -> Step:
+            changed = replace(change(model), update_us=self._clock.now_us())
+            _check_tags(len(changed.tags))
+            event = self._event(EventType.MODEL_UPDATED, changed, by, **told(model, changed))
+            return Step(changed, [event_operation(event)])
+
+        return await self._store.change_model(name.project, name.model_id, step, etag=etag)
+
+    async def _change_version(
+        self,
+        name: ModelVersionName,
+        change: Callable[[ModelVersion], ModelVersion],
+        told: Callable[[ModelVersion, ModelVersion], dict[str, Any]],
+        *,
+        etag: str,
+        by: str,
+    ) -> tuple[Model, Stored[ModelVersion]]:
+        """Changes a version, as `_change_model` a model."""
+        model = (await self.get_model(name.model)).value
+
+        def changed(version: ModelVersion) -> ModelVersion:
+            new = replace(change(version), update_us=self._clock.now_us())
+            _check_tags(len(new.tags))
+            return new
+
+        def event(before: ModelVersion, after: ModelVersion) -> Event:
+            return self._event(EventType.VERSION_UPDATED, model, by, version=after.number, **told(before, after))
+
+        return model, await self._store.change_version(model, name.number, changed, event, etag=etag)
+
     def _event(self, kind: EventType, model: Model, by: str, **fields: Any) -> Event:
         return new_event(kind, model, by, self._clock.now_us(), **fields)
+
+
+def _tag_changes(before: Model | ModelVersion, after: Model | ModelVersion) -> dict[str, Any]:
+    """What an event tells of the tags of a model or a version that was written anew."""
+    put = {key: value for key, value in after.tags.items() if before.tags.get(key) != value}
+    return tags_told(put, [key for key in before.tags if key not in after.tags])
 
 
 def _check_unprotected(model: Model, alias: str) -> None:

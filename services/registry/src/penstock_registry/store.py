@@ -335,11 +335,11 @@ class RegistryStore:
         model: Model,
         number: int,
         change: Callable[[ModelVersion], ModelVersion],
-        event: Callable[[ModelVersion], Event],
+        event: Callable[[ModelVersion, ModelVersion], Event],
         *,
         etag: str = "",
     ) -> Stored[ModelVersion]:
-        """Replaces a version by what `change` makes of it, as `change_model` does a model.
+        """Replaces a version by what `change` makes of it, as `change_model` does a model; `event` tells of both.
 
         Raises `VersionNotFound`, `VersionTooLarge`, `EtagMismatch`.
         """
@@ -352,7 +352,7 @@ class RegistryStore:
                 return stored
             try:
                 written = await self._documents.apply(
-                    model.project, [replace_version(stored, changed), event_operation(event(changed))]
+                    model.project, [replace_version(stored, changed), event_operation(event(stored.value, changed))]
                 )
             except VersionConflict:
                 continue

@@ -56,7 +56,7 @@ class Events(Gates):
         """Creates a webhook, which fires for events from now on. The response holds its `secret`, which is never shown again.
 
         Args:
-            webhook: Which events, and where to: `http`, `github`, `gitlab` or `jenkins`.
+            webhook: Which events, and where to: `http`, `github`, `gitlab`, `jenkins`, or `mlflow`, which brings its secret.
             project: The project.
             request_id: Makes a repeat safe: at most 64 characters, unique per webhook. A repeat returns no secret.
 
@@ -91,9 +91,24 @@ class Events(Gates):
         self.registry.DeleteWebhook(registry_service_pb2.DeleteWebhookRequest(name=name))
 
     def rotate_webhook_secret(self, name: str) -> str:
-        """Makes a new secret, and returns it. The former one counts for a day more. Raises `NotFound`."""
+        """Makes a new secret, and returns it. The former one counts for a day more, but for `mlflow`. Raises `NotFound`."""
         response = self.registry.RotateWebhookSecret(registry_service_pb2.RotateWebhookSecretRequest(name=name))
         return response.secret
+
+    def test_webhook(self, name: str, *, mlflow_event: str = "") -> registry_service_pb2.TestWebhookResponse:
+        """Makes one request, of an example, and returns how it was answered. Nothing is kept of it.
+
+        Args:
+            name: The webhook.
+            mlflow_event: Of one with the target `mlflow`, which event; empty means the first that it names.
+
+        Raises:
+            NotFound: There is none of that name.
+            InvalidInput: It starts a job of a CI system, or that is no event of MLflow.
+        """
+        return self.registry.TestWebhook(
+            registry_service_pb2.TestWebhookRequest(name=name, mlflow_event=mlflow_event)
+        )
 
     def deliveries(self, webhook: str, *, limit: int | None = None) -> Pages[event_pb2.Delivery]:
         """The deliveries of a webhook, given by its name, newest first."""

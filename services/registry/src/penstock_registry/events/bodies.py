@@ -14,6 +14,7 @@ from penstock_registry.events.domain import (
     GitLabTarget,
     HttpTarget,
     JenkinsTarget,
+    MlflowTarget,
     Target,
     Webhook,
 )
@@ -27,6 +28,7 @@ _KINDS: dict[str, type[Target]] = {
     "github": GitHubTarget,
     "gitlab": GitLabTarget,
     "jenkins": JenkinsTarget,
+    "mlflow": MlflowTarget,
 }
 
 
@@ -48,6 +50,7 @@ def webhook_body(webhook: Webhook) -> dict[str, Any]:
         "create_us": webhook.create_us,
         "update_us": webhook.update_us,
         "disabled_reason": webhook.disabled_reason,
+        "description": webhook.description,
     }
     if webhook.creation:
         body["creation"] = webhook.creation
@@ -56,7 +59,8 @@ def webhook_body(webhook: Webhook) -> dict[str, Any]:
 
 def webhook_of(project: str, webhook_id: str, body: Body) -> Webhook:
     """The webhook in a body."""
-    kind, *target = body["target"]
+    kind, *parts = body["target"]
+    target: list[Any] = [tuple(part) if isinstance(part, list) else part for part in parts]
     return Webhook(
         project=project,
         id=webhook_id,
@@ -74,6 +78,7 @@ def webhook_of(project: str, webhook_id: str, body: Body) -> Webhook:
         update_us=body["update_us"],
         disabled_reason=body["disabled_reason"],
         creation=body.get("creation", ""),
+        description=body.get("description", ""),
     )
 
 
@@ -88,6 +93,7 @@ def delivery_body(delivery: Delivery) -> dict[str, Any]:
         "attempts": [[a.time_us, a.duration_ms, a.http_status, a.error, a.retry_after_s] for a in delivery.attempts],
         "create_us": delivery.create_us,
         "claimed": delivery.claimed,
+        "request": delivery.request,
     }
     if delivery.due_us is not None:
         body["due_us"] = delivery.due_us
@@ -106,4 +112,5 @@ def delivery_of(delivery_id: str, body: Body) -> Delivery:
         create_us=body["create_us"],
         due_us=body.get("due_us"),
         claimed=body["claimed"],
+        request=body.get("request", 0),
     )

@@ -15,6 +15,7 @@ from penstock_registry.events.domain import (
     GitLabTarget,
     HttpTarget,
     JenkinsTarget,
+    MlflowTarget,
     Target,
     Webhook,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "fields_from_message",
     "parse_delivery_name",
     "parse_webhook_name",
+    "secrets_from_message",
     "target_from_message",
     "webhook_from_message",
     "webhook_message",
@@ -37,6 +39,7 @@ _TARGETS: dict[str, type[Target]] = {
     "github": GitHubTarget,
     "gitlab": GitLabTarget,
     "jenkins": JenkinsTarget,
+    "mlflow": MlflowTarget,
 }
 
 
@@ -73,6 +76,12 @@ def event_message(project: str, event: Event) -> event_pb2.Event:
         former_stage=event.former_stage,
         stage=event.stage,
         chain_length=event.chain_length,
+        set_tags=event.set_tags,
+        removed_tags=event.removed_tags,
+        description=event.description,
+        source_uri=event.source_uri,
+        run=f"projects/{project}/runs/{event.run_id}" if event.run_id else "",
+        prompt=event.prompt,
     )
 
 
@@ -82,6 +91,7 @@ def webhook_message(stored: Stored[Webhook]) -> event_pb2.Webhook:
     message = event_pb2.Webhook(
         name=f"projects/{webhook.project}/webhooks/{webhook.id}",
         display_name=webhook.display_name,
+        description=webhook.description,
         types=[event_pb2.EventType.Name(kind) for kind in sorted(webhook.types)],
         model=webhook.model_id,
         alias=webhook.alias,
@@ -97,8 +107,10 @@ def webhook_message(stored: Stored[Webhook]) -> event_pb2.Webhook:
     kind = next(name for name, cls in _TARGETS.items() if isinstance(webhook.target, cls))
     target = getattr(message, kind)
     target.SetInParent()
+    if isinstance(webhook.target, MlflowTarget):
+        message.mlflow.events.extend(webhook.target.events)
     for field in target.DESCRIPTOR.fields_by_name:
-        if field != "token":
+        if field not in {"token", "secret", "events"}:
             setattr(target, field, getattr(webhook.target, field))
     return message
 
@@ -108,14 +120,22 @@ def target_from_message(message: event_pb2.Webhook) -> Target:
     kind = message.WhichOneof("target")
     if kind is None:
         raise FieldInvalid("A webhook needs a target.", field="webhook.target")
+    if kind == "mlflow":
+        return MlflowTarget(message.mlflow.url, tuple(dict.fromkeys(message.mlflow.events)))
     given: Any = getattr(message, kind)
     return _TARGETS[kind](**{field: getattr(given, field) for field in given.DESCRIPTOR.fields_by_name})
+
+
+def secrets_from_message(message: event_pb2.Webhook) -> tuple[tuple[bytes, None], ...]:
+    """What a webhook of MLflow is to be signed with: nothing, if it brings no secret. Of others it is not asked."""
+    return ((message.mlflow.secret.encode(), None),) if message.mlflow.secret else ()
 
 
 def fields_from_message(message: event_pb2.Webhook) -> dict[str, Any]:
     """What may be changed of a webhook, but for its target, by the field names of the domain."""
     return {
         "display_name": message.display_name,
+        "description": message.description,
         "types": frozenset(EventType(number) for number in message.types),
         "model_id": message.model,
         "alias": message.alias,
@@ -132,7 +152,7 @@ def webhook_from_message(project: str, message: event_pb2.Webhook) -> Webhook:
         id="",
         target=target_from_message(message),
         **fields_from_message(message),
-        secrets=(),
+        secrets=secrets_from_message(message),
         creator="",
         create_us=0,
         update_us=0,

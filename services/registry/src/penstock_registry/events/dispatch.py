@@ -95,7 +95,7 @@ class Dispatcher:
 
     async def _begin_due(self, project: str, webhook: Webhook) -> None:
         for stored in await self._store.due_deliveries(project, webhook.id, self._clock.now_us(), DUE_PER_LOOK):
-            if not webhook.enabled:
+            if not webhook.enabled or stored.value.request >= webhook.requests(stored.value.event):
                 await self._give_up(project, stored)
                 continue
             of_it = list(self._sending.values()).count(webhook.id)
@@ -137,19 +137,28 @@ class Dispatcher:
 
     async def _deliver(self, project: str, webhook: Webhook, claimed: Stored[Delivery]) -> None:
         try:
-            request = request_of(webhook, claimed.value.event, self._clock.now_us())
-            attempt = await self._sender.send(request)
-            await self._store.replace_deliveries(project, [(claimed, self._after(claimed.value, attempt))])
-            if attempt.gone:
-                await self._disable(webhook)
+            making: Stored[Delivery] | None = claimed
+            while making is not None:
+                delivery = making.value
+                request = request_of(webhook, delivery.event, self._clock.now_us(), delivery.request)
+                attempt = (await self._sender.send(request)).attempt
+                after = self._after(webhook, delivery, attempt)
+                written = await self._store.replace_deliveries(project, [(making, after)])
+                making = written[0] if written and after.claimed else None
+                if attempt.gone:
+                    await self._disable(webhook)
         except Exception:
             # The claim ends by itself, and then it is tried again.
             _log.exception("A delivery of webhook %s failed unexpectedly", webhook.id)
 
-    def _after(self, delivery: Delivery, attempt: Attempt) -> Delivery:
+    def _after(self, webhook: Webhook, delivery: Delivery, attempt: Attempt) -> Delivery:
+        """A delivery after an attempt; claimed still if the next of its requests is to be made."""
         attempts = (*delivery.attempts, attempt)
         done = replace(delivery, attempts=attempts, claimed=False, due_us=None)
         if attempt.succeeded:
+            if delivery.request + 1 < webhook.requests(delivery.event):
+                until_us = self._clock.now_us() + round(CLAIM_S * 1_000_000)
+                return replace(delivery, attempts=(), request=delivery.request + 1, due_us=until_us)
             return replace(done, state=DeliveryState.DELIVERED)
         delay_s = retry_delay_s(attempts, random.random())  # noqa: S311 - spreads retries, no secret
         if delay_s is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from penstock_registry.domain import Event, EventType
+from penstock_registry.events import mlflow
 
 __all__ = [
     "ATTEMPTS_MAX",
@@ -26,6 +27,7 @@ __all__ = [
     "GitLabTarget",
     "HttpTarget",
     "JenkinsTarget",
+    "MlflowTarget",
     "Target",
     "Webhook",
 ]
@@ -79,7 +81,15 @@ class JenkinsTarget:
     token: str
 
 
-Target = HttpTarget | GitHubTarget | GitLabTarget | JenkinsTarget
+@dataclass(frozen=True, slots=True)
+class MlflowTarget:
+    """A server of one's own that takes the webhooks of MLflow: those of some of its events."""
+
+    url: str
+    events: tuple[str, ...]
+
+
+Target = HttpTarget | GitHubTarget | GitLabTarget | JenkinsTarget | MlflowTarget
 
 
 class ConcurrencyKey(IntEnum):
@@ -95,7 +105,8 @@ class Webhook:
     """What happens when something happened.
 
     Attributes:
-        secrets: What requests are signed with, newest first, each with when it stops counting; None for the newest.
+        secrets: What requests are signed with, newest first, each with when it stops counting; None for the newest. Of one
+            for MLflow there may be none.
         disabled_reason: Why the server disabled it; empty if it did not.
     """
 
@@ -115,6 +126,7 @@ class Webhook:
     update_us: int
     disabled_reason: str = ""
     creation: str = ""
+    description: str = ""
 
     def fires(self, event: Event) -> bool:
         """Whether an event fires it."""
@@ -125,7 +137,12 @@ class Webhook:
             and self.alias in {"", event.alias}
             and event.time_us >= self.create_us
             and event.chain_length < self.chain_length_max
+            and self.requests(event) > 0
         )
+
+    def requests(self, event: Event) -> int:
+        """How many requests tell it of an event, one after the other."""
+        return len(mlflow.tellings(event, self.target.events)) if isinstance(self.target, MlflowTarget) else 1
 
     def key(self, event: Event) -> str:
         """What deliveries that do not overlap share; empty if all may."""
@@ -180,6 +197,7 @@ class Delivery:
         key: Deliveries with the same do not overlap; empty if it may overlap with any.
         due_us: When it is tried next; None unless it is pending.
         claimed: Whether somebody tries it now, until `due_us` at the latest.
+        request: Which of its requests is made next, from 0; the attempts are those at it.
     """
 
     id: str
@@ -191,6 +209,7 @@ class Delivery:
     create_us: int
     due_us: int | None
     claimed: bool = False
+    request: int = 0
 
 
 def retry_delay_s(attempts: Sequence[Attempt], spread: float) -> float | None:

@@ -1,6 +1,7 @@
 """The request that a delivery makes: to a server of one's own as a signed CloudEvent, to a CI system as it wants it.
 
-Sources: Standard Webhooks 1.0.0 (signature scheme `v1`), CloudEvents 1.0.2 (JSON format, structured mode).
+Sources: Standard Webhooks 1.0.0 (signature scheme `v1`), CloudEvents 1.0.2 (JSON format, structured mode), MLflow 3.17
+(`mlflow/webhooks/delivery.py`).
 """
 
 import base64
@@ -14,13 +15,22 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from penstock_registry.domain import Event
-from penstock_registry.events.domain import GitHubTarget, GitLabTarget, HttpTarget, JenkinsTarget, Webhook
+from penstock_registry.events import mlflow
+from penstock_registry.events.domain import (
+    GitHubTarget,
+    GitLabTarget,
+    HttpTarget,
+    JenkinsTarget,
+    MlflowTarget,
+    Webhook,
+)
 
 __all__ = ["SECRET_PREFIX", "Request", "event_content", "request_of", "secret_text", "signature"]
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix that the standard names, no secret
 GITHUB_API = "https://api.github.com"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONG = frozenset({"setTags", "removedTags", "description"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +77,18 @@ def event_content(project: str, event: Event) -> dict[str, Any]:
         "formerStage": event.former_stage,
         "stage": event.stage,
         "chainLength": event.chain_length,
+        "setTags": dict(event.set_tags),
+        "removedTags": list(event.removed_tags),
+        "description": event.description,
+        "sourceUri": event.source_uri,
+        "run": f"projects/{project}/runs/{event.run_id}" if event.run_id else "",
+        "prompt": event.prompt,
     }
     return {name: value for name, value in content.items() if value}
 
 
-def request_of(webhook: Webhook, event: Event, now_us: int) -> Request:
-    """The request that tells a webhook of an event."""
+def request_of(webhook: Webhook, event: Event, now_us: int, number: int = 0) -> Request:
+    """The request that tells a webhook of an event: the `number`-th of `Webhook.requests`."""
     project = webhook.project
     content = event_content(project, event)
     match webhook.target:
@@ -97,6 +113,21 @@ def request_of(webhook: Webhook, event: Event, now_us: int) -> Request:
                 "webhook-signature": signature(webhook.signing_secrets(now_us), event.id, time_s, body),
             }
             return Request(url, headers, body)
+        case MlflowTarget(url, events):
+            telling = mlflow.tellings(event, events)[number]
+            entity, _, action = telling.event.partition(".")
+            # Receivers may compare times as texts: MLflow writes the offset, not `Z`.
+            time = _iso(event.time_us).replace("Z", "+00:00")
+            body = json.dumps({"entity": entity, "action": action, "timestamp": time, "data": telling.data}).encode()
+            delivery, time_s = mlflow.delivery_id(webhook.id, event, number), now_us // 1_000_000
+            headers = {
+                "content-type": "application/json",
+                "x-mlflow-delivery-id": delivery,
+                "x-mlflow-timestamp": str(time_s),
+            }
+            if secrets := webhook.signing_secrets(now_us):
+                headers["x-mlflow-signature"] = signature(secrets, delivery, time_s, body)
+            return Request(url, headers, body)
         case GitHubTarget(api_url, repository, workflow, ref, token):
             url = f"{(api_url or GITHUB_API).rstrip('/')}/repos/{repository}/actions/workflows/{workflow}/dispatches"
             headers = {
@@ -120,9 +151,10 @@ def request_of(webhook: Webhook, event: Event, now_us: int) -> Request:
 
 
 def _inputs(content: dict[str, Any]) -> dict[str, str]:
-    """What a CI system is given: few plain texts, and the event as a whole."""
+    """What a CI system is given: few plain texts, and the event without what may be long, which some refuse."""
+    short = {name: value for name, value in content.items() if name not in _LONG}
     return {
-        "penstock_event": json.dumps(content, ensure_ascii=False),
+        "penstock_event": json.dumps(short, ensure_ascii=False),
         "penstock_model": content["model"],
         "penstock_version": content.get("version", ""),
         "penstock_alias": content.get("alias", ""),

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -16,10 +17,18 @@ from penstock_registry.events.domain import DELIVERY_TIMEOUT_S, ERROR_CHARS_MAX,
 from penstock_registry.events.guard import GuardedBackend, TargetGuard
 from penstock_registry.events.requests import Request
 
-__all__ = ["Sender"]
+__all__ = ["Sender", "Sent"]
 
 ANSWER_BYTES_MAX: Final = 16_384  # of which only the beginning of a refusal is kept
 CONNECTIONS_MAX: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An attempt, and the beginning of what was answered."""
+
+    attempt: Attempt
+    answer: str
 
 
 class Sender:
@@ -41,16 +50,17 @@ class Sender:
             network_backend=GuardedBackend(guard),
         )
 
-    async def send(self, request: Request) -> Attempt:
+    async def send(self, request: Request) -> Sent:
         """Makes an attempt, which may fail, and says how it went. Raises nothing but cancellation."""
         time_us, started_s = self._clock.now_us(), time.monotonic()
-        status, error, retry_after_s = 0, "", None
+        status, answer, error, retry_after_s = 0, "", "", None
         try:
             self._guard.check_url(request.url)
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
                 status, answer, retry_after = await self._post(request)
+            answer = answer[:ERROR_CHARS_MAX]
             if not 200 <= status < 300:
-                error = answer[:ERROR_CHARS_MAX]
+                error = answer
                 retry_after_s = _seconds(retry_after, time_us)
         except TargetForbidden as refusal:
             error = refusal.message
@@ -62,7 +72,7 @@ class Sender:
         except (ValueError, OSError) as failure:
             error = f"The request cannot be made: {type(failure).__name__}."
         duration_ms = round((time.monotonic() - started_s) * 1_000)
-        return Attempt(time_us, duration_ms, status, error, retry_after_s)
+        return Sent(Attempt(time_us, duration_ms, status, error, retry_after_s), answer)
 
     async def close(self) -> None:
         """Closes what is open."""

@@ -10,6 +10,7 @@ from penstock_kit.clock import Clock
 from penstock_kit.ids import derived_id, random_id
 from penstock_registry.domain import Event
 from penstock_registry.errors import CursorInvalid, FieldInvalid, WebhookDisabled
+from penstock_registry.events import mlflow
 from penstock_registry.events.domain import (
     CHAIN_LENGTH_DEFAULT,
     SECRET_OVERLAP_S,
@@ -18,11 +19,13 @@ from penstock_registry.events.domain import (
     GitHubTarget,
     GitLabTarget,
     HttpTarget,
+    MlflowTarget,
     Target,
     Webhook,
 )
 from penstock_registry.events.guard import TargetGuard
-from penstock_registry.events.requests import GITHUB_API, secret_text
+from penstock_registry.events.requests import GITHUB_API, request_of, secret_text
+from penstock_registry.events.sending import Sender, Sent
 from penstock_registry.events.store import EventStore
 from penstock_registry.store import Stored
 
@@ -40,12 +43,14 @@ class EventService:
     Args:
         store: Events, webhooks, deliveries.
         guard: Where webhooks may go.
+        sender: Makes requests.
         clock: The time.
     """
 
-    def __init__(self, store: EventStore, guard: TargetGuard, clock: Clock) -> None:
+    def __init__(self, store: EventStore, guard: TargetGuard, sender: Sender, clock: Clock) -> None:
         self._store = store
         self._guard = guard
+        self._sender = sender
         self._clock = clock
 
     async def watch(
@@ -78,18 +83,20 @@ class EventService:
                 continue
 
     async def create_webhook(self, draft: Webhook, *, request_id: str, by: str) -> tuple[Stored[Webhook], str]:
-        """Creates a webhook. Returns it and its secret, which is empty if a repeat found what was made before.
+        """Creates a webhook. Returns it and its secret, which is empty if a repeat found what was made before, or if the
+        webhook brings its own.
 
         Raises `FieldInvalid`, `TargetForbidden`, `WebhookLimitReached`.
         """
+        draft = typed(draft)
         self._check(draft)
-        secret = secrets.token_bytes(SECRET_BYTES)
+        secret = b"" if isinstance(draft.target, MlflowTarget) else secrets.token_bytes(SECRET_BYTES)
         now_us = self._clock.now_us()
         webhook = replace(
             draft,
             id=random_id(),
             chain_length_max=draft.chain_length_max or CHAIN_LENGTH_DEFAULT,
-            secrets=((secret, None),),
+            secrets=((secret, None),) if secret else draft.secrets,
             creator=by,
             create_us=now_us,
             update_us=now_us,
@@ -97,7 +104,7 @@ class EventService:
         )
         await self._store.begin_fan_out(webhook.project)
         stored, added = await self._store.add_webhook(webhook)
-        return stored, secret_text(secret) if added else ""
+        return stored, secret_text(secret) if added and secret else ""
 
     async def get_webhook(self, project: str, webhook_id: str) -> Stored[Webhook]:
         """Returns a webhook. Raises `WebhookNotFound`."""
@@ -113,7 +120,10 @@ class EventService:
         """Changes a webhook. Raises `WebhookNotFound`, `EtagMismatch`, `FieldInvalid`, `TargetForbidden`."""
 
         def checked(webhook: Webhook) -> Webhook:
-            changed = change(webhook)
+            changed = typed(change(webhook))
+            if isinstance(changed.target, MlflowTarget) != isinstance(webhook.target, MlflowTarget):
+                # The one brings its secret, the other is given one.
+                raise FieldInvalid("A webhook of MLflow stays one: create another.", field="webhook.target")
             changed = replace(
                 changed,
                 target=with_token(changed.target, webhook.target),
@@ -131,17 +141,45 @@ class EventService:
         await self._store.delete_webhook(project, webhook_id)
 
     async def rotate_secret(self, project: str, webhook_id: str) -> str:
-        """Makes a new secret; the former one counts for `SECRET_OVERLAP_S` more. Raises `WebhookNotFound`, `EtagMismatch`."""
+        """Makes a new secret; the former one counts for `SECRET_OVERLAP_S` more, but not for MLflow, whose requests hold one
+        signature. Raises `WebhookNotFound`, `EtagMismatch`.
+        """
         secret = secrets.token_bytes(SECRET_BYTES)
         now_us = self._clock.now_us()
         end_us = now_us + SECRET_OVERLAP_S * 1_000_000
 
         def rotated(webhook: Webhook) -> Webhook:
+            if isinstance(webhook.target, MlflowTarget):
+                return replace(webhook, secrets=((secret_text(secret).encode(), None),), update_us=now_us)
             former = webhook.signing_secrets(now_us)[0]
             return replace(webhook, secrets=((secret, None), (former, end_us)), update_us=now_us)
 
         await self._store.change_webhook(project, webhook_id, rotated)
         return secret_text(secret)
+
+    async def test_webhook(self, project: str, webhook_id: str, mlflow_event: str) -> Sent:
+        """Makes a request of an example. Raises `WebhookNotFound`, `FieldInvalid`.
+
+        Args:
+            project: The project.
+            webhook_id: The webhook.
+            mlflow_event: For MLflow, which event; empty means the first that it names.
+        """
+        webhook = (await self._store.webhook(project, webhook_id)).value
+        now_us = self._clock.now_us()
+        match webhook.target:
+            case MlflowTarget(url, events):
+                wanted = mlflow_event or events[0]
+                if wanted not in mlflow.EVENTS:
+                    raise FieldInvalid(f"{wanted!r} is no event of MLflow.", field="mlflow_event")
+                event = mlflow.example(wanted, random_id(), now_us)
+                webhook = replace(webhook, target=MlflowTarget(url, (wanted,)))
+            case HttpTarget():
+                kind = min(webhook.types)
+                event = Event(random_id(), kind, now_us, "", webhook.model_id or "example_model", 1, webhook.alias)
+            case _:
+                raise FieldInvalid("The job of a CI system is not started for a test.", field="name")
+        return await self._sender.send(request_of(webhook, event, now_us))
 
     async def list_deliveries(
         self, project: str, webhook_id: str, *, limit: int, cursor: bytes | None
@@ -163,6 +201,7 @@ class EventService:
                 attempts=(),
                 due_us=self._clock.now_us(),
                 claimed=False,
+                request=0,
             )
             if await self._store.replace_deliveries(project, [(stored, anew)]) is not None:
                 return anew
@@ -173,14 +212,21 @@ class EventService:
         if not webhook.types:
             raise FieldInvalid("A webhook needs at least one type of events.", field="webhook.types")
         self._guard.check_url(url_of(webhook.target))
-        if not isinstance(webhook.target, HttpTarget) and not webhook.target.token:
+        if not isinstance(webhook.target, HttpTarget | MlflowTarget) and not webhook.target.token:
             raise FieldInvalid("A CI system needs a token.", field="webhook.target")
+
+
+def typed(webhook: Webhook) -> Webhook:
+    """A webhook whose types follow from its target, where that names events of its own."""
+    if not isinstance(webhook.target, MlflowTarget):
+        return webhook
+    return replace(webhook, types=frozenset(mlflow.EVENTS[name] for name in webhook.target.events))
 
 
 def url_of(target: Target) -> str:
     """Where a target is."""
     match target:
-        case HttpTarget(url):
+        case HttpTarget(url) | MlflowTarget(url):
             return url
         case GitHubTarget(api_url=api_url):
             return api_url or GITHUB_API
@@ -195,8 +241,8 @@ def with_token(target: Target, former: Target) -> Target:
 
     A token never goes to another place than the one it was given for.
     """
-    if isinstance(target, HttpTarget) or target.token or type(target) is not type(former):
+    if isinstance(target, HttpTarget | MlflowTarget) or target.token or type(target) is not type(former):
         return target
-    if isinstance(former, HttpTarget) or url_of(target) != url_of(former):
+    if isinstance(former, HttpTarget | MlflowTarget) or url_of(target) != url_of(former):
         return target
     return replace(target, token=former.token)

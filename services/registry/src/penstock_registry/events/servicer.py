@@ -20,6 +20,7 @@ __all__ = ["EventServicer"]
 # What an update mask may name → the field of the domain.
 UPDATE_PATHS: Final = {
     "display_name": "display_name",
+    "description": "description",
     "types": "types",
     "model": "model_id",
     "alias": "alias",
@@ -30,6 +31,7 @@ UPDATE_PATHS: Final = {
     "github": "target",
     "gitlab": "target",
     "jenkins": "target",
+    "mlflow": "target",
 }
 
 
@@ -76,6 +78,8 @@ class EventServicer:
         if targets:
             values["target"] = convert.target_from_message(request.webhook)
         changes = {UPDATE_PATHS[path]: values[UPDATE_PATHS[path]] for path in paths}
+        if targets and request.webhook.mlflow.HasField("secret"):
+            changes["secrets"] = convert.secrets_from_message(request.webhook)
         stored = await self._events.update_webhook(
             project, webhook_id, lambda webhook: replace(webhook, **changes), etag=request.webhook.etag
         )
@@ -90,6 +94,14 @@ class EventServicer:
     ) -> pb.RotateWebhookSecretResponse:
         secret = await self._events.rotate_secret(*convert.parse_webhook_name(request.name))
         return pb.RotateWebhookSecretResponse(secret=secret)
+
+    async def TestWebhook(self, request: pb.TestWebhookRequest, context: Any) -> pb.TestWebhookResponse:
+        project, webhook_id = convert.parse_webhook_name(request.name)
+        sent = await self._events.test_webhook(project, webhook_id, request.mlflow_event)
+        status = sent.attempt.http_status
+        return pb.TestWebhookResponse(
+            http_status=status, answer=sent.answer, error="" if status else sent.attempt.error
+        )
 
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest, context: Any) -> pb.ListDeliveriesResponse:
         project, webhook_id = convert.parse_webhook_name(request.parent)

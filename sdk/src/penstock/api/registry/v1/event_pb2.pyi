@@ -64,7 +64,14 @@ DELIVERY_STATE_FAILED: DeliveryState
 DELIVERY_STATE_SUPERSEDED: DeliveryState
 
 class Event(_message.Message):
-    __slots__ = ("id", "type", "time", "principal", "model", "version", "alias", "former_version", "former_model", "reason", "verdict", "passed", "former_stage", "stage", "chain_length")
+    __slots__ = ("id", "type", "time", "principal", "model", "version", "alias", "former_version", "former_model", "reason", "verdict", "passed", "former_stage", "stage", "chain_length", "set_tags", "removed_tags", "description", "source_uri", "run", "prompt")
+    class SetTagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +87,12 @@ class Event(_message.Message):
     FORMER_STAGE_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     CHAIN_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    SET_TAGS_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_TAGS_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
     id: str
     type: EventType
     time: _timestamp_pb2.Timestamp
@@ -95,10 +108,16 @@ class Event(_message.Message):
     former_stage: str
     stage: str
     chain_length: int
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[EventType, str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., principal: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., former_version: _Optional[int] = ..., former_model: _Optional[str] = ..., reason: _Optional[str] = ..., verdict: _Optional[str] = ..., passed: _Optional[bool] = ..., former_stage: _Optional[str] = ..., stage: _Optional[str] = ..., chain_length: _Optional[int] = ...) -> None: ...
+    set_tags: _containers.ScalarMap[str, str]
+    removed_tags: _containers.RepeatedScalarFieldContainer[str]
+    description: str
+    source_uri: str
+    run: str
+    prompt: bool
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[EventType, str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., principal: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., former_version: _Optional[int] = ..., former_model: _Optional[str] = ..., reason: _Optional[str] = ..., verdict: _Optional[str] = ..., passed: _Optional[bool] = ..., former_stage: _Optional[str] = ..., stage: _Optional[str] = ..., chain_length: _Optional[int] = ..., set_tags: _Optional[_Mapping[str, str]] = ..., removed_tags: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., source_uri: _Optional[str] = ..., run: _Optional[str] = ..., prompt: _Optional[bool] = ...) -> None: ...
 
 class Webhook(_message.Message):
-    __slots__ = ("name", "display_name", "types", "model", "alias", "http", "github", "gitlab", "jenkins", "enabled", "concurrency_key", "chain_length_max", "disabled_reason", "creator", "create_time", "update_time", "etag")
+    __slots__ = ("name", "display_name", "types", "model", "alias", "http", "github", "gitlab", "jenkins", "mlflow", "enabled", "concurrency_key", "chain_length_max", "disabled_reason", "creator", "create_time", "update_time", "etag", "description")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +127,7 @@ class Webhook(_message.Message):
     GITHUB_FIELD_NUMBER: _ClassVar[int]
     GITLAB_FIELD_NUMBER: _ClassVar[int]
     JENKINS_FIELD_NUMBER: _ClassVar[int]
+    MLFLOW_FIELD_NUMBER: _ClassVar[int]
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     CONCURRENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     CHAIN_LENGTH_MAX_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +136,7 @@ class Webhook(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     types: _containers.RepeatedScalarFieldContainer[EventType]
@@ -125,6 +146,7 @@ class Webhook(_message.Message):
     github: GitHubTarget
     gitlab: GitLabTarget
     jenkins: JenkinsTarget
+    mlflow: MlflowTarget
     enabled: bool
     concurrency_key: ConcurrencyKey
     chain_length_max: int
@@ -133,7 +155,8 @@ class Webhook(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., types: _Optional[_Iterable[_Union[EventType, str]]] = ..., model: _Optional[str] = ..., alias: _Optional[str] = ..., http: _Optional[_Union[HttpTarget, _Mapping]] = ..., github: _Optional[_Union[GitHubTarget, _Mapping]] = ..., gitlab: _Optional[_Union[GitLabTarget, _Mapping]] = ..., jenkins: _Optional[_Union[JenkinsTarget, _Mapping]] = ..., enabled: _Optional[bool] = ..., concurrency_key: _Optional[_Union[ConcurrencyKey, str]] = ..., chain_length_max: _Optional[int] = ..., disabled_reason: _Optional[str] = ..., creator: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    description: str
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., types: _Optional[_Iterable[_Union[EventType, str]]] = ..., model: _Optional[str] = ..., alias: _Optional[str] = ..., http: _Optional[_Union[HttpTarget, _Mapping]] = ..., github: _Optional[_Union[GitHubTarget, _Mapping]] = ..., gitlab: _Optional[_Union[GitLabTarget, _Mapping]] = ..., jenkins: _Optional[_Union[JenkinsTarget, _Mapping]] = ..., mlflow: _Optional[_Union[MlflowTarget, _Mapping]] = ..., enabled: _Optional[bool] = ..., concurrency_key: _Optional[_Union[ConcurrencyKey, str]] = ..., chain_length_max: _Optional[int] = ..., disabled_reason: _Optional[str] = ..., creator: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class HttpTarget(_message.Message):
     __slots__ = ("url",)
@@ -176,6 +199,16 @@ class JenkinsTarget(_message.Message):
     user: str
     token: str
     def __init__(self, job_url: _Optional[str] = ..., user: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class MlflowTarget(_message.Message):
+    __slots__ = ("url", "events", "secret")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    events: _containers.RepeatedScalarFieldContainer[str]
+    secret: str
+    def __init__(self, url: _Optional[str] = ..., events: _Optional[_Iterable[str]] = ..., secret: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("name", "event", "state", "attempts", "create_time", "next_attempt_time")

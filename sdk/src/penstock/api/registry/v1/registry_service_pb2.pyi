@@ -606,6 +606,24 @@ class RotateWebhookSecretResponse(_message.Message):
     secret: str
     def __init__(self, secret: _Optional[str] = ...) -> None: ...
 
+class TestWebhookRequest(_message.Message):
+    __slots__ = ("name", "mlflow_event")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MLFLOW_EVENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    mlflow_event: str
+    def __init__(self, name: _Optional[str] = ..., mlflow_event: _Optional[str] = ...) -> None: ...
+
+class TestWebhookResponse(_message.Message):
+    __slots__ = ("http_status", "answer", "error")
+    HTTP_STATUS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    http_status: int
+    answer: str
+    error: str
+    def __init__(self, http_status: _Optional[int] = ..., answer: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+
 class ListDeliveriesRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")
     PARENT_FIELD_NUMBER: _ClassVar[int]

@@ -228,6 +228,11 @@ class RegistryServiceStub:
                 request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretResponse.FromString,
                 _registered_method=True)
+        self.TestWebhook = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/TestWebhook',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.TestWebhookRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.TestWebhookResponse.FromString,
+                _registered_method=True)
         self.ListDeliveries = channel.unary_unary(
                 '/penstock.api.registry.v1.RegistryService/ListDeliveries',
                 request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListDeliveriesRequest.SerializeToString,
@@ -530,8 +535,16 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateWebhookSecret(self, request, context):
-        """Makes a new secret. For 24 hours requests are signed with the former one too, so that the receiver can follow. Errors: NOT_FOUND
-        (WEBHOOK_NOT_FOUND).
+        """Makes a new secret. For 24 hours requests are signed with the former one too, so that the receiver can follow; but to the target
+        `mlflow`, whose requests hold one signature, it counts at once. Errors: NOT_FOUND (WEBHOOK_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestWebhook(self, request, context):
+        """Makes one request, of an example of an event, whether the webhook is enabled or not, and says how it was answered. Nothing is
+        kept of it. Errors: NOT_FOUND (WEBHOOK_NOT_FOUND), INVALID_ARGUMENT (FIELD_INVALID) for a CI system, whose job it would start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -744,6 +757,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.RotateWebhookSecret,
                     request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretRequest.FromString,
                     response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretResponse.SerializeToString,
+            ),
+            'TestWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestWebhook,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.TestWebhookRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.TestWebhookResponse.SerializeToString,
             ),
             'ListDeliveries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeliveries,
@@ -1786,6 +1804,33 @@ class RegistryService:
             '/penstock.api.registry.v1.RegistryService/RotateWebhookSecret',
             penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretRequest.SerializeToString,
             penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RotateWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/TestWebhook',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.TestWebhookRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.TestWebhookResponse.FromString,
             options,
             channel_credentials,
             insecure,
