@@ -33,8 +33,9 @@ def peers() -> Path:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One for all: each test imports into a project of its own."""
-    with running_platform(tmp_path_factory.mktemp("platform")) as platform:
+    """One for all: each test imports into a project of its own. Its webhooks reach a receiver of the test."""
+    folder = tmp_path_factory.mktemp("platform")
+    with running_platform(folder, PENSTOCK_REGISTRY_WEBHOOK_HOSTS="127.0.0.1") as platform:
         yield platform
 
 

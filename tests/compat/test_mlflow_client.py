@@ -1,5 +1,6 @@
 """MLflow's unmodified client against ours: one line of a script is other, its tracking URI."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.importing import Peer
 from support.platform import Platform
+from support.receiver import receiving_beside
 
 from penstock.client import Client
 from penstock.client.records import run_record
@@ -111,6 +113,24 @@ def test_prompts(script: Peer, uri: str) -> None:
         "latest": "Good morning {{name}}.",
         "models": [],
     }
+
+
+def test_webhooks(script: Peer, uri: str) -> None:
+    with receiving_beside() as receiver:
+        assert script.ask("webhooks", uri=uri, url=receiver.url) == {
+            "tried": [True, 204],
+            "events": ["model_version_alias.created", "registered_model.created"],
+            "changed": ["for the team", "DISABLED"],
+            "listed": [["team-hook", True, "DISABLED"]],
+            "left": 0,
+        }
+        tried = json.loads(receiver.received[0].body)
+        assert (tried["entity"], tried["action"], tried["data"]["name"]) == (
+            "registered_model",
+            "created",
+            "example_model",
+        )
+        assert receiver.received[0].headers["x-mlflow-signature"].startswith("v1,")
 
 
 def test_asynchronous_logging(script: Peer, uri: str) -> None:

@@ -20,7 +20,7 @@ FIELDS = (
     "run_uuid", "run_name", "user_id", "start_time", "end_time", "status", "key", "value", "timestamp", "step",
     "metrics", "params", "filter", "order_by", "max_results", "page_token", "run_view_type", "view_type", "metric_key",
     "run_ids", "start_step", "end_step", "model_json", "datasets", "models", "model_id", "source_run_id", "model_type",
-    "dataset_name", "dataset_digest",
+    "dataset_name", "dataset_digest", "url", "events", "event", "description", "secret",
 )  # fmt: skip
 DEEP: Any = 1
 for _ in range(900):
@@ -32,6 +32,8 @@ VALUES: tuple[Any, ...] = (
     "s3://b/x;y", "s3://b/x#y", "' OR 1=1 --", "m-" + "0" * 32, "0" * 32, [], {}, [None], [1], ["x"], [[]], [{}],
     [{"key": None}], [{"key": "a"}], [{"key": "a", "value": {}}], [{"key": "../a", "value": 1, "timestamp": 1}],
     [{"key": "a", "value": "x", "timestamp": 2**70}], [{"dataset": 1}], [{"dataset": {"name": 1}}],
+    [{"entity": "MODEL_VERSION", "action": "CREATED"}], [{"entity": [], "action": {}}], {"entity": 1, "action": 99},
+    "https://example.test/",
     [{"dataset": {}, "tags": {}}], [{"model_id": 3}], [{"field_name": "metrics."}], {"a": {"b": [{}]}}, DEEP,
     "metrics.a > ", "metrics.`a", "params.a LIKE '%" + "a%" * 400 + "'", "a AND " * 500, "(" * 200, "tags.a IN (",
     "status IS NULL",

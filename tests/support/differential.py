@@ -16,7 +16,7 @@ from penstock_kit.ids import random_id
 __all__ = ["Answer", "Pair", "Side"]
 
 VOLATILE = frozenset(
-    ["creation_time", "last_update_time"]
+    ["creation_time", "last_update_time", "webhook_id"]
     + [f"{what}{unit}" for what in ("creation_timestamp", "last_updated_timestamp") for unit in ("", "_ms")]
 )
 """Times that a server takes from its clock."""

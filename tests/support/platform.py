@@ -309,9 +309,11 @@ class Processes:
         }
 
 
-def running_platform(directory: Path, *options: str) -> Platform:
-    """Starts `penstock up` with its home below a directory, and further options. To be used with `with`."""
-    return _started(Platform(directory, *options))
+def running_platform(directory: Path, *options: str, **variables: str) -> Platform:
+    """Starts `penstock up` with its home below a directory, further options and environment. To be used with `with`."""
+    platform = Platform(directory, *options)
+    platform.env |= variables
+    return _started(platform)
 
 
 def running_processes(

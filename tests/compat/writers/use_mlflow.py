@@ -242,6 +242,26 @@ def asynchronous(uri: str) -> dict[str, Any]:
     return {"steps": sorted(point.step for point in history), "run": run.info.run_id}
 
 
+def webhooks(uri: str, url: str) -> dict[str, Any]:
+    """Webhooks: made, listed, tried, fired by a model of the registry, changed, deleted."""
+    client = MlflowClient(uri)
+    hook = client.create_webhook(
+        "team-hook", url, ["registered_model.created", "model_version_alias.created"], secret="s3cret"
+    )
+    tried = client.test_webhook(hook.webhook_id)
+    client.create_registered_model("hooked", tags={"team": "vision"})
+    changed = client.update_webhook(hook.webhook_id, description="for the team", status="DISABLED")
+    listed = [(one.name, one.url == url, str(one.status)) for one in client.list_webhooks()]
+    client.delete_webhook(hook.webhook_id)
+    return {
+        "tried": [tried.success, tried.response_status],
+        "events": sorted(str(event) for event in hook.events),
+        "changed": [changed.description, str(changed.status)],
+        "listed": listed,
+        "left": len(client.list_webhooks()),
+    }
+
+
 serve(
     {
         "fluent": fluent,
@@ -253,5 +273,6 @@ serve(
         "prompts": prompts,
         "look": look,
         "asynchronous": asynchronous,
+        "webhooks": webhooks,
     }
 )

@@ -13,6 +13,7 @@ from penstock_gateway.mlflow import (
     model_versions,
     registered_models,
     runs,
+    webhooks,
 )
 from penstock_gateway.mlflow.calls import Call
 from penstock_gateway.mlflow.entities import Json
@@ -95,6 +96,12 @@ ROUTES: Final = (
     Route("GET", "/2.0/mlflow/model-versions/get-download-uri", model_versions.get_download_uri),
     Route("POST", "/2.0/mlflow/model-versions/set-tag", model_versions.set_tag),
     Route("DELETE", "/2.0/mlflow/model-versions/delete-tag", model_versions.delete_tag),
+    Route("POST", "/2.0/mlflow/webhooks", webhooks.create),
+    Route("GET", "/2.0/mlflow/webhooks", webhooks.list_all),
+    Route("GET", "/2.0/mlflow/webhooks/{webhook_id}", webhooks.get),
+    Route("PATCH", "/2.0/mlflow/webhooks/{webhook_id}", webhooks.update),
+    Route("DELETE", "/2.0/mlflow/webhooks/{webhook_id}", webhooks.delete),
+    Route("POST", "/2.0/mlflow/webhooks/{webhook_id}/test", webhooks.test),
 )
 
 _FIXED: Final = {(route.method, route.path): route for route in ROUTES if "{" not in route.path}
