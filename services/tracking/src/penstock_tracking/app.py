@@ -3,7 +3,8 @@
 import contextlib
 from dataclasses import dataclass
 
-from penstock.api.tracking.v1 import metric_pb2, tracking_service_pb2
+from penstock.api.tracking.v1 import metric_pb2
+from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock_kit.application import Application, Job
 from penstock_kit.clock import Clock
 from penstock_kit.server import Codec, Mount
@@ -32,7 +33,7 @@ from penstock_tracking.store import COLLECTIONS, TrackingStore
 
 __all__ = ["SERVICE", "TrackingStores", "build", "compaction", "open_stores"]
 
-SERVICE = tracking_service_pb2.DESCRIPTOR.services_by_name["TrackingService"]
+SERVICE = pb.DESCRIPTOR.services_by_name["TrackingService"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,12 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
                 SERVICE,
                 servicer,
                 codecs={
-                    "StreamMetrics": Codec(StreamRequest.FromString, metric_pb2.StreamMetricsResponse.SerializeToString)
+                    "StreamMetrics": Codec(
+                        StreamRequest.FromString, metric_pb2.StreamMetricsResponse.SerializeToString
+                    ),
+                    # Points are answered as they are on the wire.
+                    "GetMetricSeries": Codec(pb.GetMetricSeriesRequest.FromString, bytes),
+                    "ReadMetricPoints": Codec(pb.ReadMetricPointsRequest.FromString, bytes),
                 },
             )
         ],

@@ -36,11 +36,13 @@ __all__ = [
     "dataset_input_to_proto",
     "definition_from_proto",
     "experiment_to_proto",
+    "field_on_wire",
     "group_to_proto",
     "latest_to_proto",
     "model_metrics_from_log_batch",
     "param_change_to_proto",
     "run_to_proto",
+    "series_on_wire",
     "series_to_proto",
     "time_from_us",
     "time_to_us",
@@ -304,17 +306,28 @@ def param_change_to_proto(change: ParamChange) -> tracking_service_pb2.ParamChan
 def series_to_proto(
     run_name: str, key: str, rank: int | None, total_points: int, data: Points | Buckets
 ) -> metric_pb2.MetricSeries:
-    """A series. Its columns are written as they are on the wire, so that no point becomes a Python object."""
+    """A series."""
+    return metric_pb2.MetricSeries.FromString(series_on_wire(run_name, key, rank, total_points, data))
+
+
+def series_on_wire(run_name: str, key: str, rank: int | None, total_points: int, data: Points | Buckets) -> bytes:
+    """A `MetricSeries` as it is on the wire, so that no point becomes a Python object, and no column is copied twice."""
     series = metric_pb2.MetricSeries(run=run_name, key=key, total_points=total_points)
     if rank is not None:
         series.rank = rank
     if isinstance(data, Points):
+        number, message = metric_pb2.MetricSeries.POINTS_FIELD_NUMBER, metric_pb2.MetricPoints.DESCRIPTOR
         columns = {"steps": data.steps, "times_unix_us": data.times_us, "values": data.values}
-        series.points.MergeFromString(_packed_fields(metric_pb2.MetricPoints.DESCRIPTOR, columns))
     else:
-        columns = {field.name: getattr(data, field.name) for field in metric_pb2.MetricBuckets.DESCRIPTOR.fields}
-        series.buckets.MergeFromString(_packed_fields(metric_pb2.MetricBuckets.DESCRIPTOR, columns))
-    return series
+        number, message = metric_pb2.MetricSeries.BUCKETS_FIELD_NUMBER, metric_pb2.MetricBuckets.DESCRIPTOR
+        columns = {field.name: getattr(data, field.name) for field in message.fields}
+    packed = _packed_fields(message, columns)
+    return series.SerializeToString() + field_on_wire(number, packed)
+
+
+def field_on_wire(number: int, content: bytes) -> bytes:
+    """A field of a message, by its number, that holds a message, text, bytes or packed numbers: its tag, its length, its content."""
+    return b"".join((_varint(number << 3 | 2), _varint(len(content)), content))
 
 
 def _packed_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
@@ -326,7 +339,7 @@ def _packed_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> byt
             packed = np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
         else:
             packed = _varints(column)
-        parts += [_varint(field.number << 3 | 2), _varint(len(packed)), packed]
+        parts.append(field_on_wire(field.number, packed))
     return b"".join(parts)
 
 

@@ -24,11 +24,13 @@ from penstock_tracking.convert import (
     dataset_input_from_proto,
     dataset_input_to_proto,
     experiment_to_proto,
+    field_on_wire,
     group_to_proto,
     latest_to_proto,
     model_metrics_from_log_batch,
     param_change_to_proto,
     run_to_proto,
+    series_on_wire,
     series_to_proto,
     time_to_us,
     updates_from_log_batch,
@@ -71,6 +73,8 @@ RANK_MODES: Final = {
 SEARCH_PAGE_BYTES_MAX: Final = (
     4_000_000  # within the 4 MiB that gRPC clients usually receive; a single run may have more
 )
+SERIES_OF_CHART: Final = pb.GetMetricSeriesResponse.SERIES_FIELD_NUMBER
+SERIES_OF_POINTS: Final = pb.ReadMetricPointsResponse.SERIES_FIELD_NUMBER
 RUNS_AT_ONCE: Final = 100  # of a page of a search: read and packed together
 RUN_UPDATE_PATHS: Final = ("display_name", "experiment", "notes", "group")
 EXPERIMENT_UPDATE_PATHS: Final = ("display_name", "description", "tags")
@@ -417,7 +421,7 @@ class TrackingServicer(LoggedModelServicer):
 
     async def GetMetricSeries(self, request: Any, context: Any) -> Any:
         first, last = _range(request)
-        response = pb.GetMetricSeriesResponse()
+        pieces: list[bytes] = []
         async for found in self._service.series(
             _run_names(request.runs, request.parent),
             list(dict.fromkeys(request.keys)),
@@ -426,8 +430,8 @@ class TrackingServicer(LoggedModelServicer):
             max_points=request.max_points or MAX_POINTS_DEFAULT,
             rank_mode=RANK_MODES[request.rank_mode],
         ):
-            response.series.extend(await in_thread(lambda found=found: [_series(series) for series in found]))
-        return response
+            pieces += await in_thread(lambda found=found: [_on_wire(SERIES_OF_CHART, series) for series in found])
+        return await in_thread(b"".join, pieces)
 
     async def ReadMetricPoints(self, request: Any, context: Any) -> AsyncIterator[Any]:
         if request.rank_mode == metric_pb2.RANK_MODE_ACROSS:
@@ -442,7 +446,7 @@ class TrackingServicer(LoggedModelServicer):
             last=last,
             rank_mode=RANK_MODES[request.rank_mode],
         ):
-            yield pb.ReadMetricPointsResponse(series=await in_thread(_series, series))
+            yield await in_thread(_on_wire, SERIES_OF_POINTS, series)
 
     async def WatchRun(self, request: Any, context: Any) -> AsyncIterator[Any]:
         name = RunName.parse(request.run)
@@ -505,8 +509,11 @@ def _page_state(token: str, fingerprint: str, kind: type[T]) -> T:
     return state
 
 
-def _series(series: Series) -> metric_pb2.MetricSeries:
-    return series_to_proto(str(series.run), series.key, series.rank, series.total_points, series.data)
+def _on_wire(field: int, series: Series) -> bytes:
+    """A response's field, by its number, that holds a series."""
+    return field_on_wire(
+        field, series_on_wire(str(series.run), series.key, series.rank, series.total_points, series.data)
+    )
 
 
 def _ack(ack: Ack) -> metric_pb2.StreamMetricsResponse:

@@ -4,7 +4,7 @@ A follower is the one way in which readers see batches: it knows how far it got 
 numbers mean. It starts anywhere and may be thrown away at any time.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,16 +38,22 @@ class LogFollower:
 
     async def behind(self) -> list[WriterHead]:
         """The writers that have batches it did not see, by writer key."""
-        heads = await self._log.heads(self._run_key)
+        return self._unseen(await self._log.heads(self._run_key))
+
+    def _unseen(self, heads: Sequence[WriterHead]) -> list[WriterHead]:
         return [head for head in heads if head.sequence > self._sequence(head.writer_key)]
 
     def _sequence(self, writer_key: bytes) -> int:
         writer = self._writers.get(writer_key)
         return writer.sequence if writer else 0
 
-    async def advance(self) -> AsyncIterator[list[DecodedBatch]]:
-        """Yields what is new, in pieces of about 4 MB, each of one writer. Ends when it caught up with the call's start."""
-        for head in await self.behind():
+    async def advance(self, heads: Sequence[WriterHead] | None = None) -> AsyncIterator[list[DecodedBatch]]:
+        """Yields what is new, in pieces of about 4 MB, each of one writer. Ends when it caught up with the call's start.
+
+        Args:
+            heads: Where the writers stand, if the caller has just read it: then this is what to catch up with.
+        """
+        for head in await self.behind() if heads is None else self._unseen(heads):
             while self._sequence(head.writer_key) < head.sequence:
                 piece = await self.read(head, bytes_max=SCAN_BYTES)
                 if not piece:

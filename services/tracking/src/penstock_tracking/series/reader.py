@@ -18,6 +18,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from penstock_kit.search import ByteBoundedCache
+from penstock_kit.stores.metric_log import WriterHead
 from penstock_kit.threads import in_thread
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import Int64s
@@ -420,9 +421,9 @@ class _Tail:
     def nbytes(self) -> int:
         return self.columns.nbytes
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, heads: Sequence[WriterHead]) -> None:
         async with self.lock:
-            async for piece in self.follower.advance():
+            async for piece in self.follower.advance(heads):
                 # Whoever is cancelled here has taken the piece: the follower is past it.
                 await in_thread(self.columns.take_all, piece)
 
@@ -449,7 +450,7 @@ class SeriesReader:
         base = segments.watermarks
         if points * 10 > CACHE_BYTES_MAX:  # 8 bytes a value, and its share of step and time
             apart = _Tail(base, RunColumns(keys), LogFollower(self._log, run.log_key, base))
-            await apart.catch_up()
+            await apart.catch_up(heads)
             return RunSeries(segments, apart.columns)
         name = run.log_key.hex()
         tail = self._cache.get(name)
@@ -457,7 +458,7 @@ class SeriesReader:
             tail = _Tail(base, RunColumns(), LogFollower(self._log, run.log_key, base))
             self._cache.put(name, tail)
         try:
-            await tail.catch_up()
+            await tail.catch_up(heads)
         finally:
             self._cache.put(name, tail)  # weighed anew
         return RunSeries(segments, tail.columns)

@@ -178,7 +178,7 @@ class MongoDocumentStore:
         with self._connection.translated():
             for start in range(0, len(wanted), IDS_PER_READ):
                 part = [_row_id(partition, id) for id in wanted[start : start + IDS_PER_READ]]
-                async for row in rows.find({"_id": {"$in": part}, **_LIVE}, {"x": 0}):
+                for row in await rows.find({"_id": {"$in": part}, **_LIVE}, {"x": 0}).to_list(None):
                     document = _document(collection, row)
                     found[document.id] = document
         return found

@@ -147,7 +147,7 @@ class MongoMetricLog:
         """See `MetricLog.heads`."""
         with self._connection.translated():
             found = self._writers.find({"_id": _below(run_key, 16), **_THERE}).sort([("_id", ASCENDING)])
-            return [_head(row) async for row in found]
+            return [_head(row) for row in await found.to_list(None)]
 
     async def batch(self, run_key: bytes, writer_key: bytes, sequence: int) -> BatchRecord | None:
         """See `MetricLog.batch`."""
