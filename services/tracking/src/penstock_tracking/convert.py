@@ -326,7 +326,7 @@ def series_on_wire(run_name: str, key: str, rank: int | None, total_points: int,
 
 
 def field_on_wire(number: int, content: bytes) -> bytes:
-    """A field of a message, by its number, that holds a message, text, bytes or packed numbers: its tag, its length, its content."""
+    """A field by its number, that holds a message, text, bytes or packed numbers: its tag, its length, its content."""
     return b"".join((_varint(number << 3 | 2), _varint(len(content)), content))
 
 
