@@ -105,6 +105,8 @@ MATRIX = {
     f"{TRACKING}/LogBatch": Need.EDITOR,
     f"{TRACKING}/LogInputs": Need.EDITOR,
     f"{TRACKING}/LogOutputs": Need.EDITOR,
+    f"{TRACKING}/CreateAlert": Need.EDITOR,
+    f"{TRACKING}/ListAlerts": Need.VIEWER,
     f"{TRACKING}/CreateLoggedModel": Need.EDITOR,
     f"{TRACKING}/GetLoggedModel": Need.VIEWER,
     f"{TRACKING}/SearchLoggedModels": Need.VIEWER,

@@ -13,6 +13,8 @@ from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.hot import HotStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_kit.stores.open import open_blobs, open_documents, open_hot, open_metric_log
+from penstock_tracking.alerts.service import AlertService
+from penstock_tracking.alerts.store import AlertStore
 from penstock_tracking.ingest.calls import CallWriters
 from penstock_tracking.ingest.claims import WriterClaims
 from penstock_tracking.ingest.codec import StreamRequest
@@ -93,7 +95,8 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
     models = LoggedModelService(LoggedModelStore(documents), store, clock)
     service = TrackingService(store, log, hot, streams, calls, latest, SeriesReader(log), models, clock)
     index = RunIndex(documents, metric_log, latest, stores.blobs, clock)
-    servicer = TrackingServicer(service, streams, index, models, clock)
+    alerts = AlertService(AlertStore(documents), store, clock)
+    servicer = TrackingServicer(service, streams, index, models, alerts, clock)
 
     jobs = [
         Job("group-commit", committer.run),

@@ -264,6 +264,7 @@ _RUN_PARTS: Final[Mapping[str, Callable[[Run, str], Any]]] = {
         run_pb2.SummaryEntry(key=key, value=value_to_proto(value)) for key, value in sorted(run.summary.items())
     ],
     "input_models": lambda run, _: [f"projects/{run.project}/loggedModels/{model_id}" for model_id in run.input_models],
+    "alert_count": lambda run, _: run.alert_count,
     "output_models": lambda run, _: [
         run_pb2.ModelOutput(model=f"projects/{run.project}/loggedModels/{output.model_id}", step=output.step)
         for output in run.output_models

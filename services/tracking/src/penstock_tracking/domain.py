@@ -216,6 +216,7 @@ class Run:
     datasets: tuple[DatasetUse, ...] = ()
     input_models: tuple[str, ...] = ()
     output_models: tuple[ModelOutput, ...] = ()
+    alert_count: int = 0
 
     @property
     def active(self) -> bool:
@@ -310,6 +311,10 @@ class Run:
         if len(made) == len(self.output_models):
             return self
         return replace(self, output_models=tuple(made.values()), update_us=now_us)
+
+    def alerted(self, now_us: int) -> "Run":
+        """The run with one more alert."""
+        return replace(self, alert_count=self.alert_count + 1, update_us=now_us)
 
     def param_changed(self, key: str, value: Value, principal: str, now_us: int) -> "Run":
         """The run with another value of a param it has, the former one in its history."""

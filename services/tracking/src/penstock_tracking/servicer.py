@@ -18,6 +18,8 @@ from penstock_kit.clock import Clock
 from penstock_kit.names import ExperimentName, LoggedModelName, ProjectName, RunName
 from penstock_kit.server import draining
 from penstock_kit.threads import in_thread
+from penstock_tracking.alerts.service import AlertService
+from penstock_tracking.alerts.servicer import AlertServicer
 from penstock_tracking.convert import (
     RUN_FIELDS,
     change_from_log_batch,
@@ -84,7 +86,7 @@ COLUMN_KINDS: Final = {"params": "params", "tags": "tags", "summary": "summary",
 T = TypeVar("T")
 
 
-class TrackingServicer(LoggedModelServicer):
+class TrackingServicer(LoggedModelServicer, AlertServicer):
     """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
 
     def __init__(
@@ -93,9 +95,11 @@ class TrackingServicer(LoggedModelServicer):
         streams: WriterStreams,
         index: RunIndex,
         models: LoggedModelService,
+        alerts: AlertService,
         clock: Clock,
     ) -> None:
-        super().__init__(models)
+        LoggedModelServicer.__init__(self, models)
+        AlertServicer.__init__(self, alerts)
         self._service = service
         self._streams = streams
         self._index = index

@@ -26,6 +26,7 @@ from penstock_kit.stores.documents import (
     VersionConflict,
 )
 from penstock_kit.threads import in_thread
+from penstock_tracking.alerts.store import ALERT_COLLECTIONS
 from penstock_tracking.domain import (
     Dataset,
     DatasetUse,
@@ -91,6 +92,7 @@ COLLECTIONS: Final = (
     Collection(KEPT_COLUMNS),
     *SEGMENT_COLLECTIONS,
     *LOGGED_MODEL_COLLECTIONS,
+    *ALERT_COLLECTIONS,
     # Only writers that renew the lease of their run carry `leased`.
     Collection(WRITERS, (Index("leased", ("leased",)),)),
 )
@@ -271,6 +273,7 @@ class TrackingStore:
         *,
         etag: str = "",
         before_write: Callable[[], Awaitable[None]] | None = None,
+        beside: Sequence[Operation] = (),
     ) -> Stored[Run]:
         """Replaces a run by what `change` makes of it, repeating when somebody else is quicker.
 
@@ -278,6 +281,7 @@ class TrackingStore:
             change: May be called several times. Returning the same object writes nothing. What it raises passes.
             etag: If not empty, the run must still be as it was then: raises `EtagMismatch` otherwise.
             before_write: Awaited each time after the run was read and before it is written. What it raises passes.
+            beside: What else is written in the same step, all or nothing. `DocumentExists` of it passes.
 
         Raises:
             RunNotFound: There is none.
@@ -293,10 +297,17 @@ class TrackingStore:
                     return stored
                 if before_write is not None:
                     await before_write()
+                body = run_body(changed)
                 try:
-                    return stored_run(
-                        await self._documents.replace(RUNS, project, run_id, run_body(changed), expected=stored.version)
+                    if not beside:
+                        return stored_run(
+                            await self._documents.replace(RUNS, project, run_id, body, expected=stored.version)
+                        )
+                    written = await self._documents.apply(
+                        project, [Replace(RUNS, run_id, body, stored.version), *beside]
                     )
+                    assert written[0] is not None
+                    return stored_run(written[0])
                 except VersionConflict:
                     continue
                 except DocumentMissing:
@@ -468,6 +479,8 @@ def run_body(run: Run) -> dict[str, Any]:
         body["input_models"] = list(run.input_models)
     if run.output_models:
         body["output_models"] = [[output.model_id, output.step] for output in run.output_models]
+    if run.alert_count:
+        body["alert_count"] = run.alert_count
     return body
 
 
@@ -509,6 +522,7 @@ def run_from_document(document: Document) -> Run:
         ),
         input_models=tuple(body.get("input_models", ())),
         output_models=tuple(ModelOutput(model_id, step) for model_id, step in body.get("output_models", ())),
+        alert_count=body.get("alert_count", 0),
     )
 
 

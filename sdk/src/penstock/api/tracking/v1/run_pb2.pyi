@@ -118,7 +118,7 @@ class LatestMetric(_message.Message):
     def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ..., step: _Optional[int] = ..., time_unix_us: _Optional[int] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., points: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("name", "display_name", "experiment", "state", "lifecycle_stage", "start_time", "end_time", "heartbeat_time", "create_time", "update_time", "creator", "notes", "group", "forked_from", "fork_step", "params", "tags", "summary", "metric_definitions", "latest_metrics", "failure", "etag", "ranks", "user", "artifact_location", "datasets", "input_models", "output_models")
+    __slots__ = ("name", "display_name", "experiment", "state", "lifecycle_stage", "start_time", "end_time", "heartbeat_time", "create_time", "update_time", "creator", "notes", "group", "forked_from", "fork_step", "params", "tags", "summary", "metric_definitions", "latest_metrics", "failure", "etag", "ranks", "user", "artifact_location", "datasets", "input_models", "output_models", "alert_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +147,7 @@ class Run(_message.Message):
     DATASETS_FIELD_NUMBER: _ClassVar[int]
     INPUT_MODELS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_MODELS_FIELD_NUMBER: _ClassVar[int]
+    ALERT_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     experiment: str
@@ -175,7 +176,8 @@ class Run(_message.Message):
     datasets: _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetInput]
     input_models: _containers.RepeatedScalarFieldContainer[str]
     output_models: _containers.RepeatedCompositeFieldContainer[ModelOutput]
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., experiment: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., lifecycle_stage: _Optional[_Union[_experiment_pb2.LifecycleStage, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., notes: _Optional[str] = ..., group: _Optional[str] = ..., forked_from: _Optional[str] = ..., fork_step: _Optional[int] = ..., params: _Optional[_Iterable[_Union[Param, _Mapping]]] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., summary: _Optional[_Iterable[_Union[SummaryEntry, _Mapping]]] = ..., metric_definitions: _Optional[_Iterable[_Union[MetricDefinition, _Mapping]]] = ..., latest_metrics: _Optional[_Iterable[_Union[LatestMetric, _Mapping]]] = ..., failure: _Optional[str] = ..., etag: _Optional[str] = ..., ranks: _Optional[_Iterable[int]] = ..., user: _Optional[str] = ..., artifact_location: _Optional[str] = ..., datasets: _Optional[_Iterable[_Union[_dataset_pb2.DatasetInput, _Mapping]]] = ..., input_models: _Optional[_Iterable[str]] = ..., output_models: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ...) -> None: ...
+    alert_count: int
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., experiment: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., lifecycle_stage: _Optional[_Union[_experiment_pb2.LifecycleStage, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., notes: _Optional[str] = ..., group: _Optional[str] = ..., forked_from: _Optional[str] = ..., fork_step: _Optional[int] = ..., params: _Optional[_Iterable[_Union[Param, _Mapping]]] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., summary: _Optional[_Iterable[_Union[SummaryEntry, _Mapping]]] = ..., metric_definitions: _Optional[_Iterable[_Union[MetricDefinition, _Mapping]]] = ..., latest_metrics: _Optional[_Iterable[_Union[LatestMetric, _Mapping]]] = ..., failure: _Optional[str] = ..., etag: _Optional[str] = ..., ranks: _Optional[_Iterable[int]] = ..., user: _Optional[str] = ..., artifact_location: _Optional[str] = ..., datasets: _Optional[_Iterable[_Union[_dataset_pb2.DatasetInput, _Mapping]]] = ..., input_models: _Optional[_Iterable[str]] = ..., output_models: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., alert_count: _Optional[int] = ...) -> None: ...
 
 class ModelOutput(_message.Message):
     __slots__ = ("model", "step")

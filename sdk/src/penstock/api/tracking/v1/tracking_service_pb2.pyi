@@ -4,6 +4,7 @@ from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from penstock.api.common.v1 import access_pb2 as _access_pb2
+from penstock.api.tracking.v1 import alert_pb2 as _alert_pb2
 from penstock.api.tracking.v1 import dataset_pb2 as _dataset_pb2
 from penstock.api.tracking.v1 import experiment_pb2 as _experiment_pb2
 from penstock.api.tracking.v1 import logged_model_pb2 as _logged_model_pb2
@@ -380,6 +381,40 @@ class LogOutputsRequest(_message.Message):
 class LogOutputsResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CreateAlertRequest(_message.Message):
+    __slots__ = ("parent", "alert_id", "alert")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    ALERT_ID_FIELD_NUMBER: _ClassVar[int]
+    ALERT_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    alert_id: str
+    alert: _alert_pb2.Alert
+    def __init__(self, parent: _Optional[str] = ..., alert_id: _Optional[str] = ..., alert: _Optional[_Union[_alert_pb2.Alert, _Mapping]] = ...) -> None: ...
+
+class CreateAlertResponse(_message.Message):
+    __slots__ = ("alert",)
+    ALERT_FIELD_NUMBER: _ClassVar[int]
+    alert: _alert_pb2.Alert
+    def __init__(self, alert: _Optional[_Union[_alert_pb2.Alert, _Mapping]] = ...) -> None: ...
+
+class ListAlertsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAlertsResponse(_message.Message):
+    __slots__ = ("alerts", "next_page_token")
+    ALERTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    alerts: _containers.RepeatedCompositeFieldContainer[_alert_pb2.Alert]
+    next_page_token: str
+    def __init__(self, alerts: _Optional[_Iterable[_Union[_alert_pb2.Alert, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CreateLoggedModelRequest(_message.Message):
     __slots__ = ("parent", "model", "request_id")

@@ -128,6 +128,16 @@ class TrackingServiceStub:
                 request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsResponse.FromString,
                 _registered_method=True)
+        self.CreateAlert = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/CreateAlert',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateAlertRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateAlertResponse.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/penstock.api.tracking.v1.TrackingService/ListAlerts',
+                request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
         self.CreateLoggedModel = channel.unary_unary(
                 '/penstock.api.tracking.v1.TrackingService/CreateLoggedModel',
                 request_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateLoggedModelRequest.SerializeToString,
@@ -342,6 +352,23 @@ class TrackingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateAlert(self, request, context):
+        """Raises an alert of a run, also one that has ended. A repeat with the same `alert_id` returns the one that is there and changes
+        nothing. Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (RUN_DELETED), RESOURCE_EXHAUSTED (TOO_MANY_ENTRIES, metadata
+        `limit`): a run has at most 10,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """Lists the alerts of a run, or of all runs of a project, newest first by `create_time`. Errors: INVALID_ARGUMENT
+        (PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateLoggedModel(self, request, context):
         """Creates a logged model, PENDING until FinishLoggedModel. Repeating a create with the same `request_id` returns the one made
         first. Errors: NOT_FOUND (EXPERIMENT_NOT_FOUND), FAILED_PRECONDITION (EXPERIMENT_DELETED).
@@ -534,6 +561,16 @@ def add_TrackingServiceServicer_to_server(servicer, server):
                     servicer.LogOutputs,
                     request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsRequest.FromString,
                     response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsResponse.SerializeToString,
+            ),
+            'CreateAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAlert,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateAlertRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateAlertResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListAlertsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListAlertsResponse.SerializeToString,
             ),
             'CreateLoggedModel': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateLoggedModel,
@@ -1090,6 +1127,60 @@ class TrackingService:
             '/penstock.api.tracking.v1.TrackingService/LogOutputs',
             penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsRequest.SerializeToString,
             penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.LogOutputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/CreateAlert',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateAlertRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.CreateAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.tracking.v1.TrackingService/ListAlerts',
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListAlertsRequest.SerializeToString,
+            penstock_dot_api_dot_tracking_dot_v1_dot_tracking__service__pb2.ListAlertsResponse.FromString,
             options,
             channel_credentials,
             insecure,

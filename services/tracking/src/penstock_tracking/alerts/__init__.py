@@ -1,0 +1,1 @@
+"""Alerts: what runs have to say to people."""
