@@ -326,10 +326,10 @@ def is_prompt(tags: Mapping[str, str]) -> bool:
 
 
 def tags_told(put: Mapping[str, str], removed: Iterable[str] = ()) -> dict[str, Any]:
-    """The fields of an event that tell of tags: those set, those removed, until `EVENT_TAG_BYTES_MAX` are reached."""
+    """The fields of an event that tell of tags: those set by key, those removed, until `EVENT_TAG_BYTES_MAX` are reached."""
     left = EVENT_TAG_BYTES_MAX
     told: list[tuple[str, str | None]] = []
-    for key, value in [*put.items(), *((key, None) for key in removed)]:
+    for key, value in [*sorted(put.items()), *((key, None) for key in removed)]:
         left -= len(key.encode()) + len((value or "").encode())
         if left < 0:
             break
