@@ -1,5 +1,7 @@
 """An artifact server in a test."""
 
+import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -11,9 +13,10 @@ import grpc
 from support.auth import Refusal, refused
 from support.servers import OpenGuard, bearer, serving
 
-from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2, artifact_service_pb2_grpc
+from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2, artifact_service_pb2_grpc, file_pb2
 from penstock_artifact.app import ArtifactStores, build, open_stores
 from penstock_artifact.collector import Collector
+from penstock_artifact.files.store import FileStore
 from penstock_artifact.settings import ArtifactSettings
 from penstock_artifact.store import ArtifactStore
 from penstock_kit.access import Role
@@ -48,6 +51,23 @@ def upload_of(*contents: bytes, parent: str = PROJECT, piece: int = 1_000_000) -
         ]
     requests[0].parent = parent
     return requests
+
+
+def file_of(path: str, content: bytes, media_type: str = "") -> file_pb2.File:
+    """A file of a run that shall be put."""
+    return file_pb2.File(path=path, blob=blob_of(content), media_type=media_type)
+
+
+def file_upload_of(
+    path: str, content: bytes, *, parent: str = RUN, piece: int = 1_000_000, size: int | None = None
+) -> list[Any]:
+    """The messages that upload a file of a run."""
+    upload = file_pb2.FileUpload(path=path, media_type="text/plain", size_bytes=size)
+    pieces = [content[start : start + piece] for start in range(0, len(content), piece)]
+    return [
+        pb.UploadFileRequest(parent=parent, upload=upload),
+        *(pb.UploadFileRequest(data=piece) for piece in pieces),
+    ]
 
 
 @dataclass
@@ -96,6 +116,31 @@ class Artifacts:
         response = await self.call("PublishArtifactVersion", parent=parent, entries=entries, **fields)
         return response.version
 
+    async def send_file(self, requests: Iterable[Any]) -> file_pb2.File:
+        """Sends the messages of an upload of a file of a run, once it is let in. Returns what is there."""
+        first, *rest = requests
+        stream = self.stub.UploadFile(metadata=self.metadata(), timeout=20)
+        await stream.write(first)
+        assert not (await stream.read()).HasField("file")
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            for request in rest:
+                await stream.write(request)
+                # A refusal that meets a write is lost in gRPC: it is given the time to come before the next one.
+                await asyncio.sleep(0.01)
+            await stream.done_writing()
+        return (await stream.read()).file
+
+    async def put(self, files: Mapping[str, bytes], parent: str = RUN) -> list[file_pb2.File]:
+        """Uploads files of a run and puts them."""
+        await self.upload(*files.values(), parent="/".join(parent.split("/")[:2]))
+        wanted = [file_of(path, content) for path, content in files.items()]
+        return list((await self.call("PutFiles", parent=parent, files=wanted)).files)
+
+    async def listed(self, directory: str = "", parent: str = RUN, **fields: Any) -> list[str]:
+        """The paths of a directory of a run; those of directories with a slash at the end."""
+        response = await self.call("ListFiles", parent=parent, directory=directory, **fields)
+        return [entry.file.path or f"{entry.directory}/" for entry in response.entries]
+
     async def read(self, name: str, path: str, **fields: Any) -> bytes:
         """Downloads a file."""
         request = pb.DownloadFileRequest(name=name, path=path, **fields)
@@ -123,7 +168,8 @@ class Artifacts:
 
     @property
     def collector(self) -> Collector:
-        return Collector(ArtifactStore(self.stores.documents), self.stores.blobs, self.clock)
+        documents = self.stores.documents
+        return Collector(ArtifactStore(documents), FileStore(documents), self.stores.blobs, self.clock)
 
 
 def settings_in(folder: Path, **settings: Any) -> ArtifactSettings:

@@ -4,11 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from support.artifact import ARTIFACT, PROJECT, Artifacts, blob_of, entry_of, serving_artifacts, upload_of
+from support.artifact import (
+    ARTIFACT,
+    PROJECT,
+    RUN,
+    Artifacts,
+    blob_of,
+    entry_of,
+    file_upload_of,
+    serving_artifacts,
+    upload_of,
+)
 from support.auth import refused
 
-from penstock_artifact.collector import GRACE_S
-from penstock_artifact.uploads import new_key
+from penstock_artifact.contents import GRACE_S
+from penstock_artifact.keys import new_key, new_streamed_key
 from penstock_kit.clock import ManualClock
 
 Timed = tuple[Artifacts, ManualClock]
@@ -58,11 +68,8 @@ async def test_publishing_renews_what_it_relies_on(timed_artifacts: Timed) -> No
 async def test_bytes_that_a_killed_service_left_are_collected(timed_artifacts: Timed) -> None:
     artifacts, clock = timed_artifacts
 
-    async def content() -> AsyncIterator[bytes]:
-        yield b"bytes"
-
     # As a service leaves them that dies between the bytes and their record.
-    await artifacts.stores.blobs.put(new_key("default", "ab" * 32, clock.now_us()), content())
+    await artifacts.stores.blobs.put(new_key("default", "ab" * 32, clock.now_us()), _bytes())
     await artifacts.upload(b"counted")
     clock.advance(GRACE_S - 1)
     await artifacts.collector.collect()
@@ -73,6 +80,43 @@ async def test_bytes_that_a_killed_service_left_are_collected(timed_artifacts: T
     keys = await artifacts.keys()
     assert [blob_of(b"counted").sha256 in key for key in keys] == [True]
     assert await artifacts.used() == 7
+
+
+async def test_files_of_runs_are_kept_until_they_are_replaced_or_deleted(timed_artifacts: Timed) -> None:
+    artifacts, clock = timed_artifacts
+    large = b"large" * 300_000
+    await artifacts.put({"a": b"kept", "b": b"replaced"})
+    await artifacts.send_file(file_upload_of("large", large))
+    await artifacts.send_file(file_upload_of("deleted", b"deleted" * 300_000))
+    await artifacts.put({"b": b"new"})
+    await artifacts.call("DeleteFiles", parent=RUN, path="deleted")
+    # As a service leaves them that dies before the record, once with and once without the digest in the key.
+    for key in (new_streamed_key("default", clock.now_us()), new_key("default", "ab" * 32, clock.now_us())):
+        await artifacts.stores.blobs.put(key, _bytes())
+    clock.advance(GRACE_S + 1)
+    await artifacts.collector.collect()
+    assert await artifacts.used() == len(b"keptnew") + len(large)
+    assert len(await artifacts.keys()) == 3
+    assert await artifacts.read(RUN, "large") == large
+    assert await artifacts.read(RUN, "a") == b"kept"
+
+
+async def test_putting_renews_what_it_relies_on(timed_artifacts: Timed) -> None:
+    artifacts, clock = timed_artifacts
+    (file,) = await artifacts.put({"a": b"1"})
+    clock.advance(10 * GRACE_S)
+    await artifacts.call("DeleteFiles", parent=RUN)
+    file.path = "moved"
+    await artifacts.call("PutFiles", parent=RUN, files=[file])
+    await artifacts.call("DeleteFiles", parent=RUN)
+    await artifacts.send_file(file_upload_of("again", b"1"))
+    await artifacts.call("DeleteFiles", parent=RUN)
+    await artifacts.collector.collect()
+    assert await artifacts.used() == 1
+
+
+async def _bytes() -> AsyncIterator[bytes]:
+    yield b"bytes"
 
 
 async def test_two_collectors_at_once_count_once(timed_artifacts: Timed) -> None:

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 from penstock.api.artifact.v1 import artifact_service_pb2
 from penstock_artifact.collector import Collector
+from penstock_artifact.contents import Contents
 from penstock_artifact.convert import upload_request
+from penstock_artifact.files.convert import upload_file_request
+from penstock_artifact.files.service import FileService
+from penstock_artifact.files.store import COLLECTION as FILE_COLLECTION
+from penstock_artifact.files.store import FileStore
 from penstock_artifact.jobs import jobs
 from penstock_artifact.service import ArtifactService
 from penstock_artifact.servicer import ArtifactServicer
@@ -44,7 +49,9 @@ async def open_stores(settings: ArtifactSettings, clock: Clock) -> ArtifactStore
     folder = settings.data_dir
     async with contextlib.AsyncExitStack() as opened:
         documents = await open_documents(
-            settings.documents_url or str(folder / "documents.sqlite"), COLLECTIONS, mongo_driver=settings.mongo_driver
+            settings.documents_url or str(folder / "documents.sqlite"),
+            (*COLLECTIONS, FILE_COLLECTION),
+            mongo_driver=settings.mongo_driver,
         )
         opened.push_async_callback(documents.close)
         blobs = await open_blobs(settings.blobs_url or str(folder / "blobs"))
@@ -55,17 +62,21 @@ async def open_stores(settings: ArtifactSettings, clock: Clock) -> ArtifactStore
 def build(settings: ArtifactSettings, stores: ArtifactStores, clock: Clock) -> Application:  # noqa: ARG001 - as every service's
     """Makes the artifact service. Takes over the stores: closing the application closes them."""
     store = ArtifactStore(stores.documents)
-    service = ArtifactService(store, stores.blobs, clock)
+    file_store = FileStore(stores.documents)
+    contents = Contents(store, stores.blobs, clock)
+    service = ArtifactService(store, stores.blobs, contents, clock)
+    files = FileService(file_store, store, stores.blobs, contents, service, clock)
     return Application(
         mounts=[
             Mount(
                 SERVICE,
-                ArtifactServicer(service),
+                ArtifactServicer(service, files),
                 codecs={
-                    "UploadBlobs": Codec(upload_request, artifact_service_pb2.UploadBlobsResponse.SerializeToString)
+                    "UploadBlobs": Codec(upload_request, artifact_service_pb2.UploadBlobsResponse.SerializeToString),
+                    "UploadFile": Codec(upload_file_request, artifact_service_pb2.UploadFileResponse.SerializeToString),
                 },
             )
         ],
-        jobs=jobs(Collector(store, stores.blobs, clock)),
+        jobs=jobs(Collector(store, file_store, stores.blobs, clock)),
         close=stores.close,
     )

@@ -1,26 +1,26 @@
-"""Collects garbage: blobs that no version has, and bytes that never became a blob. Mark and sweep, with a grace period.
+"""Collects garbage: blobs that nothing names, and bytes that never became a blob. Mark and sweep, with a grace period.
 
-A blob carries a lease: the last time that somebody counted on it. Whoever is about to publish a manifest renews old leases
-first. So a blob whose lease is older than the grace period, that no manifest has, and whose record is still the same when it
-is dropped, is needed by nobody, however uploads, publications and other collectors are interleaved with this one. Bytes go
-after the record that made them visible; an upload of the same content meanwhile has a key of its own.
+A blob carries a lease: the last time that somebody counted on it. Whoever is about to publish a manifest, or to put a file
+of a run, renews old leases first. So a blob whose lease is older than the grace period, that no manifest and no file names,
+and whose record is still the same when it is dropped, is needed by nobody, however uploads, publications and other
+collectors are interleaved with this one. Bytes go after the record that made them visible; an upload of the same content
+meanwhile has a key of its own.
 """
 
 import logging
 from itertools import groupby
 from typing import Final
 
+from penstock_artifact.contents import GRACE_S
 from penstock_artifact.domain import Manifest
+from penstock_artifact.files.store import FileStore
+from penstock_artifact.keys import begun_us, project_of, sha256_of
 from penstock_artifact.store import ArtifactStore
-from penstock_artifact.uploads import begun_us
 from penstock_kit.clock import Clock
 from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.threads import in_thread
 
-__all__ = ["GRACE_S", "Collector"]
-
-GRACE_S: Final = 86_400
-"""Longer than an upload of a blob may last (a quarter of this) and than a lease is relied upon (half of this)."""
+__all__ = ["Collector"]
 
 _PAGE: Final = 1_000
 
@@ -32,12 +32,14 @@ class Collector:
 
     Args:
         store: The records.
+        files: The files of runs and logged models.
         blobs: The bytes.
         clock: The time.
     """
 
-    def __init__(self, store: ArtifactStore, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, store: ArtifactStore, files: FileStore, blobs: BlobStore, clock: Clock) -> None:
         self._store = store
+        self._files = files
         self._blobs = blobs
         self._clock = clock
 
@@ -45,7 +47,7 @@ class Collector:
         """Goes through all projects once."""
         for project in await self._store.projects():
             if dropped := await self._sweep_blobs(project):
-                _log.info("dropped blobs that no version has", extra={"project": project, "blobs": dropped})
+                _log.info("dropped blobs that nothing names", extra={"project": project, "blobs": dropped})
         if deleted := await self._sweep_bytes():
             _log.info("deleted bytes of uploads that were not finished", extra={"keys": deleted})
 
@@ -75,6 +77,12 @@ class Collector:
                 marked |= await in_thread(_digests, text)
             cursor = page.cursor
             if cursor is None:
+                break
+        while True:
+            digests = await self._files.digests(project, cursor)
+            marked.update(bytes.fromhex(digest) for digest in digests.items)
+            cursor = digests.cursor
+            if cursor is None:
                 return marked
 
     async def _sweep_bytes(self) -> int:
@@ -84,15 +92,18 @@ class Collector:
         while True:
             page = await self._blobs.list(limit=_PAGE, cursor=cursor)
             old = [blob.key for blob in page.blobs if begun_us(blob.key) < before_us]
-            for project, keys in groupby(old, key=lambda key: key.partition("/")[0]):
+            for project, keys in groupby(old, key=project_of):
                 deleted += await self._delete_unknown(project, list(keys))
             cursor = page.cursor
             if cursor is None:
                 return deleted
 
     async def _delete_unknown(self, project: str, keys: list[str]) -> int:
-        known = await self._store.blobs(project, sorted({_sha256(key) for key in keys}))
+        known = await self._store.blobs(project, sorted({sha256 for key in keys if (sha256 := sha256_of(key))}))
         needed = {blob.key for blob in known.values()}
+        for key in keys:
+            if sha256_of(key) is None and await self._store.is_needed(project, key):
+                needed.add(key)
         unknown = [key for key in keys if key not in needed]
         for key in unknown:
             await self._blobs.delete(key)
@@ -101,7 +112,3 @@ class Collector:
 
 def _digests(text: bytes) -> set[bytes]:
     return {bytes.fromhex(digest) for digest in Manifest.read(text).blobs}
-
-
-def _sha256(key: str) -> str:
-    return key.rpartition("/")[2].partition("-")[0]

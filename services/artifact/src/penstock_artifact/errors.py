@@ -7,10 +7,11 @@ __all__ = [
     "BlobMismatch",
     "BlobsMissing",
     "FieldInvalid",
-    "FileNotInVersion",
+    "FileNotFound",
     "ManifestInvalid",
     "ManifestTooLarge",
     "PathInvalid",
+    "PathTaken",
     "QuotaExceeded",
     "RangeInvalid",
     "ReferenceNotStored",
@@ -36,8 +37,8 @@ class VersionNotFound(NotFound):
     reason = "VERSION_NOT_FOUND"
 
 
-class FileNotInVersion(NotFound):
-    """The version has no such path."""
+class FileNotFound(NotFound):
+    """There is no file at the path."""
 
     reason = "FILE_NOT_FOUND"
 
@@ -52,6 +53,12 @@ class ManifestInvalid(InvalidInput):
     """Entries of a manifest contradict each other."""
 
     reason = "MANIFEST_INVALID"
+
+
+class PathTaken(PreconditionFailed):
+    """A path cannot be a file: another one is above it, or below it. Metadata: `path`."""
+
+    reason = "PATH_TAKEN"
 
 
 class FieldInvalid(InvalidInput):

@@ -1,12 +1,10 @@
 """The use cases: what may happen to artifacts, versions and their bytes. Knows nothing of gRPC or of documents."""
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from penstock_artifact.collector import GRACE_S
+from penstock_artifact.contents import Contents, Download
 from penstock_artifact.domain import (
     DEFAULT_TYPE,
     VERSIONS_PER_ARTIFACT_MAX,
@@ -20,44 +18,23 @@ from penstock_artifact.domain import (
     Storage,
 )
 from penstock_artifact.errors import (
-    BlobsMissing,
-    FileNotInVersion,
-    ManifestInvalid,
-    RangeInvalid,
+    FileNotFound,
     ReferenceNotStored,
     TypeDiffers,
     VersionLimitReached,
     VersionNotFound,
 )
-from penstock_artifact.store import ArtifactStore, Page, StoredBlob
+from penstock_artifact.store import ArtifactStore, Page
 from penstock_artifact.uploads import Part, Upload
 from penstock_kit.clock import Clock
 from penstock_kit.names import ArtifactName, ArtifactVersionName, ProjectName, RunName
-from penstock_kit.stores.blobs import BlobMissing, BlobStore
-from penstock_kit.stores.documents import DocumentMissing, VersionConflict
+from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.threads import in_thread
 
-__all__ = ["ArtifactService", "Download"]
-
-LEASE_RELIED_S: Final = GRACE_S / 2
-"""A lease that is older is renewed before somebody counts on it."""
+__all__ = ["ArtifactService"]
 
 MANIFESTS_KEPT_BYTES: Final = 8 * 1024 * 1024
 """Of text; read, it takes about ten times as much."""
-RENEW_ATTEMPTS_MAX: Final = 20
-
-
-class Download:
-    """A file, or a range of it, about to be read.
-
-    Attributes:
-        blob: The whole file's id.
-        pieces: The bytes, in pieces of at most 1 MiB.
-    """
-
-    def __init__(self, blob: BlobId, pieces: AsyncIterator[bytes]) -> None:
-        self.blob = blob
-        self.pieces = pieces
 
 
 class ArtifactService:
@@ -66,12 +43,14 @@ class ArtifactService:
     Args:
         store: The records.
         blobs: The bytes.
+        contents: How blobs are counted on and read.
         clock: The time.
     """
 
-    def __init__(self, store: ArtifactStore, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, store: ArtifactStore, blobs: BlobStore, contents: Contents, clock: Clock) -> None:
         self._store = store
         self._blobs = blobs
+        self._contents = contents
         self._clock = clock
         self._manifests = _ManifestCache(MANIFESTS_KEPT_BYTES)
 
@@ -80,7 +59,7 @@ class ArtifactService:
     async def missing_blobs(self, parent: ProjectName, wanted: Sequence[BlobId]) -> list[BlobId]:
         """Returns the blobs that have to be uploaded, and keeps the others for a while. Raises `QuotaExceeded`."""
         asked = {blob.sha256: blob for blob in wanted}
-        there = await self._relied(parent.project, list(asked))
+        there = await self._contents.relied(parent.project, list(asked))
         missing = [blob for digest, blob in asked.items() if digest not in there]
         (await self._store.storage(parent.project)).check(sum(blob.size for blob in missing))
         return missing
@@ -104,8 +83,7 @@ class ArtifactService:
         Raises `PathInvalid`, `ManifestInvalid`, `ManifestTooLarge`, `BlobsMissing`, `TypeDiffers`, `VersionLimitReached`.
         """
         manifest = await in_thread(Manifest.of, entries)
-        there = await self._relied(name.project, list(manifest.blobs))
-        _check_blobs(manifest, there)
+        await self._contents.rely_on(name.project, manifest.files)
         now_us = self._clock.now_us()
 
         def decide(now: Artifact | None) -> tuple[Artifact, ArtifactVersion]:
@@ -188,32 +166,15 @@ class ArtifactService:
     async def download(self, name: ArtifactVersionName, path: str, offset: int, length: int) -> Download:
         """Opens a file of a version from `offset`, to its end if `length` is 0.
 
-        Raises `ArtifactNotFound`, `VersionNotFound`, `FileNotInVersion`, `ReferenceNotStored`, `RangeInvalid`.
+        Raises `ArtifactNotFound`, `VersionNotFound`, `FileNotFound`, `ReferenceNotStored`, `RangeInvalid`.
         """
         entry = (await self.manifest(name)).by_path.get(path)
         if entry is None:
-            raise FileNotInVersion(f"{name} has no file {path!r}.", path=path)
+            raise FileNotFound(f"{name} has no file {path!r}.", path=path)
         if not isinstance(entry, File):
             raise ReferenceNotStored(f"{path!r} is a reference: its content is at {entry.uri}.", uri=entry.uri)
-        if offset > entry.blob.size:
-            raise RangeInvalid(f"{path!r} has {entry.blob.size:,} bytes: there are none from {offset:,}.")
-        stored = (await self._store.blobs(name.artifact.project, [entry.blob.sha256])).get(entry.blob.sha256)
-        if stored is None:
-            raise VersionNotFound(f"{name} was deleted meanwhile.")
-        return Download(entry.blob, self._pieces(name, stored, offset, length or None))
-
-    async def _pieces(
-        self, name: ArtifactVersionName, stored: StoredBlob, offset: int, length: int | None
-    ) -> AsyncIterator[bytes]:
-        try:
-            async with (
-                aclosing(self._blobs.get(stored.key, offset=offset, length=length)) as pieces,  # type: ignore[type-var]  # it is a generator
-                aclosing(_read_ahead(pieces)) as read,
-            ):
-                async for piece in read:
-                    yield piece
-        except BlobMissing:
-            raise VersionNotFound(f"{name} was deleted meanwhile.") from None
+        gone = VersionNotFound(f"{name} was deleted meanwhile.")
+        return await self._contents.download(name.artifact.project, entry, offset, length, gone)
 
     # Lineage
 
@@ -243,19 +204,6 @@ class ArtifactService:
         """Sets the quota of a project, None for no limit."""
         return await self._store.set_quota(parent.project, quota)
 
-    async def _relied(self, project: str, digests: Sequence[str]) -> dict[str, StoredBlob]:
-        """Returns those of the blobs that exist; none of them is collected in the next half of the grace period."""
-        for _ in range(RENEW_ATTEMPTS_MAX):
-            now_us = self._clock.now_us()
-            there = await self._store.blobs(project, digests)
-            old = [blob for blob in there.values() if blob.lease_us < now_us - LEASE_RELIED_S * 1_000_000]
-            try:
-                await self._store.renew(project, old, now_us)
-            except (VersionConflict, DocumentMissing):
-                continue  # somebody else renewed one, or one was collected
-            return there
-        raise BlobsMissing("The blobs change all the time: try it again.", missing="0", sha256="")
-
 
 class _ManifestCache:
     """The manifests that were read last, by digest: whoever asks for a version was let to it before."""
@@ -279,33 +227,3 @@ class _ManifestCache:
         self._bytes += len(manifest.text)
         while self._bytes > self._bytes_max:
             self._bytes -= len(self._kept.popitem(last=False)[1].text)
-
-
-async def _read_ahead(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Yields the pieces, and reads each while the one before is sent."""
-
-    async def read() -> bytes | None:
-        return await anext(pieces, None)
-
-    reading = asyncio.create_task(read())
-    try:
-        while (piece := await reading) is not None:
-            reading = asyncio.create_task(read())
-            yield piece
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-
-
-def _check_blobs(manifest: Manifest, there: dict[str, StoredBlob]) -> None:
-    missing = [file for file in manifest.files if file.blob.sha256 not in there]
-    if missing:
-        raise BlobsMissing(
-            f"{len(missing):,} files have not been uploaded, such as {missing[0].path!r}: upload them, then publish again.",
-            missing=str(len(missing)),
-            sha256=missing[0].blob.sha256,
-        )
-    for file in manifest.files:
-        size = there[file.blob.sha256].size
-        if size != file.blob.size:
-            raise ManifestInvalid(f"{file.path!r} has {size:,} bytes, not {file.blob.size:,}.", path=file.path)

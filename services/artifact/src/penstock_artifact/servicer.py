@@ -1,14 +1,17 @@
 """The gRPC face of the artifact service: unpack, call, pack."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from penstock.api.artifact.v1 import artifact_service_pb2 as pb
 from penstock_artifact import convert
 from penstock_artifact.errors import FieldInvalid, UploadInvalid
+from penstock_artifact.files.convert import owner_from_name
+from penstock_artifact.files.service import FileService
+from penstock_artifact.files.servicer import FileServicer
+from penstock_artifact.pages import page_of
 from penstock_artifact.service import ArtifactService
-from penstock_artifact.store import Page
 from penstock_artifact.uploads import Part
 from penstock_kit import paging
 from penstock_kit.access import current_caller
@@ -17,14 +20,14 @@ from penstock_kit.names import ArtifactName, ArtifactVersionName, ProjectName, R
 __all__ = ["ArtifactServicer"]
 
 _STORAGE: Final = "/artifactStorage"
+_VERSIONS: Final = "/versions/"
 
-T = TypeVar("T")
 
-
-class ArtifactServicer:
+class ArtifactServicer(FileServicer):
     """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
 
-    def __init__(self, service: ArtifactService) -> None:
+    def __init__(self, service: ArtifactService, files: FileService) -> None:
+        super().__init__(files)
         self._service = service
 
     # Uploads
@@ -64,7 +67,7 @@ class ArtifactServicer:
 
     async def ListArtifacts(self, request: pb.ListArtifactsRequest, context: Any) -> pb.ListArtifactsResponse:
         parent = ProjectName.parse(request.parent)
-        artifacts, token = await _page(request, lambda limit, cursor: self._service.artifacts(parent, limit, cursor))
+        artifacts, token = await page_of(request, lambda limit, cursor: self._service.artifacts(parent, limit, cursor))
         return pb.ListArtifactsResponse(
             artifacts=[convert.artifact_message(artifact) for artifact in artifacts], next_page_token=token
         )
@@ -83,7 +86,7 @@ class ArtifactServicer:
         self, request: pb.ListArtifactVersionsRequest, context: Any
     ) -> pb.ListArtifactVersionsResponse:
         parent = ArtifactName.parse(request.parent)
-        versions, token = await _page(request, lambda limit, cursor: self._service.versions(parent, limit, cursor))
+        versions, token = await page_of(request, lambda limit, cursor: self._service.versions(parent, limit, cursor))
         return pb.ListArtifactVersionsResponse(
             versions=[convert.version_message(version) for version in versions], next_page_token=token
         )
@@ -112,9 +115,11 @@ class ArtifactServicer:
     async def DownloadFile(
         self, request: pb.DownloadFileRequest, context: Any
     ) -> AsyncIterator[pb.DownloadFileResponse]:
-        download = await self._service.download(
-            ArtifactVersionName.parse(request.name), request.path, request.offset, request.length_bytes
-        )
+        wanted = request.path, request.offset, request.length_bytes
+        if _VERSIONS in request.name:
+            download = await self._service.download(ArtifactVersionName.parse(request.name), *wanted)
+        else:
+            download = await self._files.download(owner_from_name(request.name), *wanted)
         yield pb.DownloadFileResponse(blob=convert.blob_message(download.blob))
         async with aclosing(download.pieces) as pieces:  # type: ignore[type-var]  # it is a generator
             async for piece in pieces:
@@ -135,12 +140,12 @@ class ArtifactServicer:
         project = ProjectName.parse(request.parent).project
         if request.HasField("run"):
             run = _run_of(project, request.run)
-            links, token = await _page(request, lambda limit, cursor: self._service.links_of_run(run, limit, cursor))
+            links, token = await page_of(request, lambda limit, cursor: self._service.links_of_run(run, limit, cursor))
         else:
             name = ArtifactVersionName.parse(request.version)
             if name.artifact.project != project:
                 raise FieldInvalid(f"{name} is not of projects/{project}.", field="version")
-            links, token = await _page(
+            links, token = await page_of(
                 request, lambda limit, cursor: self._service.links_of_version(name, limit, cursor)
             )
         return pb.ListArtifactLinksResponse(
@@ -186,15 +191,3 @@ def _run_of(project: str, name: str) -> RunName:
     if run.project != project:
         raise FieldInvalid(f"{name} is not of projects/{project}.", field="run")
     return run
-
-
-async def _page(request: Any, fetch: Callable[[int, bytes | None], Awaitable[Page[T]]]) -> tuple[list[T], str]:
-    """Fetches the page that a request asks for. Returns its items and the token of the next one."""
-    digest = paging.fingerprint(request)
-    cursor: bytes | None = None
-    if request.page_token:
-        cursor = paging.open(request.page_token, digest)
-        if not isinstance(cursor, bytes):
-            raise paging.PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
-    page = await fetch(paging.page_size(request.page_size), cursor)
-    return page.items, paging.seal(digest, page.cursor) if page.cursor is not None else ""

@@ -27,7 +27,7 @@ from penstock_kit.stores.documents import (
     VersionConflict,
 )
 
-__all__ = ["COLLECTIONS", "ArtifactStore", "Page", "StoredBlob"]
+__all__ = ["COLLECTIONS", "ArtifactStore", "Page", "StoredBlob", "insisting"]
 
 ARTIFACTS: Final = "artifacts"
 VERSIONS: Final = "versions"
@@ -40,7 +40,7 @@ COLLECTIONS: Final = (
     Collection(ARTIFACTS),
     Collection(VERSIONS, (Index("artifact", ("artifact", "number")),)),
     Collection(MANIFESTS),
-    Collection(BLOBS, (Index("lease", ("lease_us",)),)),
+    Collection(BLOBS, (Index("lease", ("lease_us",)), Index("key", ("key",)))),
     Collection(LINKS, (Index("run", ("run",)), Index("version", ("version",)))),
     Collection(STORAGE),
 )
@@ -178,7 +178,7 @@ class ArtifactStore:
             await self._documents.apply(project, operations)
             return version
 
-        return await _insisting(attempt)
+        return await insisting(attempt)
 
     async def delete_version(self, project: str, artifact_id: str, number: int, now_us: int) -> None:
         """Deletes a version and its links. Raises `ArtifactNotFound`, `VersionNotFound`."""
@@ -197,7 +197,7 @@ class ArtifactStore:
             body = _artifact_body(replace(_artifact(project, artifact), latest=latest, update_us=now_us))
             await self._delete_with_links(project, version, [Replace(ARTIFACTS, artifact_id, body, artifact.version)])
 
-        await _insisting(attempt)
+        await insisting(attempt)
 
     async def delete_artifact(self, project: str, artifact_id: str) -> None:
         """Deletes an artifact with all its versions. Raises `ArtifactNotFound`.
@@ -222,12 +222,12 @@ class ArtifactStore:
             await self._delete_with_links(project, version, [also])
             return last
 
-        while not await _insisting(attempt):
+        while not await insisting(attempt):
             pass
 
     async def use(self, version: ArtifactVersion, run_id: str, now_us: int) -> None:
         """Records that a run uses a version. Raises `VersionNotFound` if it was deleted meanwhile."""
-        await _insisting(lambda: self._link(version, run_id, LinkKind.USED, now_us))
+        await insisting(lambda: self._link(version, run_id, LinkKind.USED, now_us))
 
     async def links_of_version(
         self, project: str, artifact_id: str, number: int, limit: int, cursor: bytes | None
@@ -296,7 +296,7 @@ class ArtifactStore:
             await self._documents.apply(project, [*operations, *renewed])
             return unneeded
 
-        return await _insisting(attempt)
+        return await insisting(attempt)
 
     async def idle_blobs(self, project: str, before_us: int, limit: int, cursor: bytes | None) -> Page[StoredBlob]:
         """The blobs whose lease is from before a time, oldest first."""
@@ -304,6 +304,10 @@ class ArtifactStore:
         blobs = [_blob(document) for document in page.documents]
         idle = [blob for blob in blobs if blob.lease_us < before_us]
         return Page(idle, page.cursor if len(idle) == len(blobs) else None)
+
+    async def is_needed(self, project: str, key: str) -> bool:
+        """Whether the record of a blob names a key."""
+        return bool((await self._documents.query(BLOBS, project, "key", equal=(key,), limit=1)).documents)
 
     async def drop_blob(self, project: str, blob: StoredBlob) -> bool:
         """Makes a blob not count any more if its record is as it was read. Returns whether it was."""
@@ -322,7 +326,7 @@ class ArtifactStore:
             )
             return True
 
-        return await _insisting(attempt)
+        return await insisting(attempt)
 
     async def manifest_texts(self, project: str, cursor: bytes | None) -> Page[bytes]:
         """The texts of all manifests of a project, some at a time."""
@@ -344,7 +348,7 @@ class ArtifactStore:
             await self._documents.apply(project, [write(changed)])
             return changed
 
-        return await _insisting(attempt)
+        return await insisting(attempt)
 
     async def _storage(self, project: str) -> tuple[Storage, Callable[[Storage], Operation]]:
         """The storage of a project, and what writes another one in its place."""
@@ -396,7 +400,7 @@ class ArtifactStore:
         )
 
 
-async def _insisting(attempt: Callable[[], Awaitable[T]]) -> T:
+async def insisting(attempt: Callable[[], Awaitable[T]]) -> T:
     """Repeats an attempt while others are quicker. Raises `TooManyWriters` in the end."""
     for turn in range(WRITE_ATTEMPTS_MAX):
         try:

@@ -6,18 +6,18 @@ blob, written when their digest was verified; bytes without a record are swept o
 
 import asyncio
 import hashlib
-import secrets
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, TypeVar
 
 from penstock_artifact.domain import BlobId
 from penstock_artifact.errors import BlobMismatch, QuotaExceeded, StoreFull, UploadInvalid, UploadSilent
+from penstock_artifact.keys import new_key
 from penstock_artifact.store import ArtifactStore, StoredBlob
 from penstock_kit.clock import Clock
 from penstock_kit.stores.blobs import BlobStore, BlobStoreFull
 
-__all__ = ["BLOB_S_MAX", "SILENCE_S_MAX", "Part", "Upload", "begun_us", "new_key"]
+__all__ = ["BLOB_S_MAX", "SILENCE_S_MAX", "SMALL_BYTES_MAX", "Part", "Upload", "next_part", "once", "timed_put"]
 
 SILENCE_S_MAX: Final = 60.0
 BLOB_S_MAX: Final = 6 * 3_600.0
@@ -32,6 +32,8 @@ WRITTEN_AT_ONCE_MAX: Final = 8
 
 Part = BlobId | bytes
 """What comes: a blob is announced, or some of its bytes."""
+
+T = TypeVar("T")
 
 
 class Upload:
@@ -92,18 +94,12 @@ class Upload:
         content = b"".join([piece async for piece in incoming.verified(blob)])
         if len(self._writing) == WRITTEN_AT_ONCE_MAX:
             await self._writing.popleft()
-        self._writing.append(asyncio.create_task(self._write(blob, _once(content))))
+        self._writing.append(asyncio.create_task(self._write(blob, once(content))))
 
     async def _write(self, blob: BlobId, content: AsyncIterator[bytes]) -> None:
         now_us = self._clock.now_us()
         key = new_key(self._project, blob.sha256, now_us)
-        try:
-            async with asyncio.timeout(BLOB_S_MAX):
-                await self._blobs.put(key, content)
-        except TimeoutError:
-            raise UploadSilent(f"The blob took longer than {BLOB_S_MAX:g} s.") from None
-        except BlobStoreFull:
-            raise StoreFull("There is no room left where files are stored: tell an administrator.") from None
+        await timed_put(self._blobs, key, content)
         self._group.append(StoredBlob(blob.sha256, blob.size, key, now_us))
 
     async def _count(self) -> None:
@@ -126,8 +122,29 @@ class Upload:
             await self._blobs.delete(blob.key)
 
 
-async def _once(content: bytes) -> AsyncIterator[bytes]:
+async def timed_put(blobs: BlobStore, key: str, content: AsyncIterator[bytes]) -> None:
+    """Writes what comes from a client. Raises `UploadSilent` after `BLOB_S_MAX`, `StoreFull`, and what `content` raises."""
+    try:
+        async with asyncio.timeout(BLOB_S_MAX):
+            await blobs.put(key, content)
+    except TimeoutError:
+        raise UploadSilent(f"The blob took longer than {BLOB_S_MAX:g} s.") from None
+    except BlobStoreFull:
+        raise StoreFull("There is no room left where files are stored: tell an administrator.") from None
+
+
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    """Yields the whole."""
     yield content
+
+
+async def next_part(parts: AsyncIterator[T]) -> T | None:
+    """What comes next from a client; None at the end. Raises `UploadSilent` after `SILENCE_S_MAX`."""
+    try:
+        async with asyncio.timeout(SILENCE_S_MAX):
+            return await anext(parts, None)
+    except TimeoutError:
+        raise UploadSilent(f"Nothing came for {SILENCE_S_MAX:g} s: open the stream anew and go on.") from None
 
 
 class _Incoming:
@@ -138,7 +155,7 @@ class _Incoming:
 
     async def announced(self) -> BlobId | None:
         """The next blob; None at the end."""
-        part = await self._read()
+        part = await next_part(self._parts)
         if isinstance(part, bytes):
             raise UploadInvalid("Bytes came that belong to no blob: announce a blob first.")
         return part
@@ -148,7 +165,7 @@ class _Incoming:
         digest = hashlib.sha256()
         size = 0
         while size < blob.size:
-            part = await self._read()
+            part = await next_part(self._parts)
             if not isinstance(part, bytes):
                 raise BlobMismatch(
                     f"The blob {blob.sha256} was announced with {blob.size:,} bytes; only {size:,} came.",
@@ -169,20 +186,3 @@ class _Incoming:
                 f"The bytes announced as {blob.sha256} have the digest {digest.hexdigest()}: was the file changed meanwhile?",
                 sha256=blob.sha256,
             )
-
-    async def _read(self) -> Part | None:
-        try:
-            async with asyncio.timeout(SILENCE_S_MAX):
-                return await anext(self._parts, None)
-        except TimeoutError:
-            raise UploadSilent(f"Nothing came for {SILENCE_S_MAX:g} s: open the stream anew and go on.") from None
-
-
-def new_key(project: str, sha256: str, now_us: int) -> str:
-    """Makes a key for an upload that begins now."""
-    return f"{project}/{sha256[:2]}/{sha256}-{now_us:016x}-{secrets.token_hex(4)}"
-
-
-def begun_us(key: str) -> int:
-    """When the upload to a key began."""
-    return int(key.split("-")[-2], 16)

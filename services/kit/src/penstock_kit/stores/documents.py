@@ -216,7 +216,8 @@ class DocumentStore(Protocol):
             descending: The reverse order, ids included.
             limit: At most this many, 1 to 10,000.
             cursor: From the page before, of the same query. Documents written meanwhile appear in their places. Anybody may
-                have made it up: any bytes are some place in the order.
+                have made it up: any bytes are some place in the order. In the order of ids an id in UTF-8 is the place
+                after it, whether there is such a document or not.
         """
         ...
 

@@ -1,5 +1,6 @@
 from google.api import annotations_pb2 as _annotations_pb2
 from penstock.api.artifact.v1 import artifact_pb2 as _artifact_pb2
+from penstock.api.artifact.v1 import file_pb2 as _file_pb2
 from penstock.api.common.v1 import access_pb2 as _access_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -176,6 +177,106 @@ class DownloadFileResponse(_message.Message):
     blob: _artifact_pb2.BlobId
     data: bytes
     def __init__(self, blob: _Optional[_Union[_artifact_pb2.BlobId, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class UploadFileRequest(_message.Message):
+    __slots__ = ("parent", "upload", "data")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    upload: _file_pb2.FileUpload
+    data: bytes
+    def __init__(self, parent: _Optional[str] = ..., upload: _Optional[_Union[_file_pb2.FileUpload, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class UploadFileResponse(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: _file_pb2.File
+    def __init__(self, file: _Optional[_Union[_file_pb2.File, _Mapping]] = ...) -> None: ...
+
+class PutFilesRequest(_message.Message):
+    __slots__ = ("parent", "files")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    files: _containers.RepeatedCompositeFieldContainer[_file_pb2.File]
+    def __init__(self, parent: _Optional[str] = ..., files: _Optional[_Iterable[_Union[_file_pb2.File, _Mapping]]] = ...) -> None: ...
+
+class PutFilesResponse(_message.Message):
+    __slots__ = ("files",)
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedCompositeFieldContainer[_file_pb2.File]
+    def __init__(self, files: _Optional[_Iterable[_Union[_file_pb2.File, _Mapping]]] = ...) -> None: ...
+
+class GetFileRequest(_message.Message):
+    __slots__ = ("parent", "path")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    path: str
+    def __init__(self, parent: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+
+class GetFileResponse(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: _file_pb2.File
+    def __init__(self, file: _Optional[_Union[_file_pb2.File, _Mapping]] = ...) -> None: ...
+
+class ListFilesRequest(_message.Message):
+    __slots__ = ("parent", "directory", "recursive", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    directory: str
+    recursive: bool
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., directory: _Optional[str] = ..., recursive: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListFilesResponse(_message.Message):
+    __slots__ = ("entries", "next_page_token")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[_file_pb2.DirectoryEntry]
+    next_page_token: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[_file_pb2.DirectoryEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteFilesRequest(_message.Message):
+    __slots__ = ("parent", "path")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    path: str
+    def __init__(self, parent: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+
+class DeleteFilesResponse(_message.Message):
+    __slots__ = ("file_count",)
+    FILE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    file_count: int
+    def __init__(self, file_count: _Optional[int] = ...) -> None: ...
+
+class PublishFilesRequest(_message.Message):
+    __slots__ = ("parent", "directory", "artifact", "type", "description")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    directory: str
+    artifact: str
+    type: str
+    description: str
+    def __init__(self, parent: _Optional[str] = ..., directory: _Optional[str] = ..., artifact: _Optional[str] = ..., type: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class PublishFilesResponse(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: _artifact_pb2.ArtifactVersion
+    def __init__(self, version: _Optional[_Union[_artifact_pb2.ArtifactVersion, _Mapping]] = ...) -> None: ...
 
 class UseArtifactVersionRequest(_message.Message):
     __slots__ = ("name", "run")

@@ -27,10 +27,14 @@ if _version_not_supported:
 
 class ArtifactServiceStub:
     """Owns files: blobs by their content, kept once per project; artifacts with versions, each version a manifest of paths and blobs;
-    which runs wrote and used them; and how much a project may store.
+    which runs wrote and used them; the files of runs and logged models; and how much a project may store.
 
     A version is published in three steps: FindMissingBlobs, UploadBlobs for what is missing, PublishArtifactVersion. No file is
     visible before the last one. Each step may be repeated.
+
+    A run and a logged model have a tree of files, which changes: each path names a blob, and may name another one later. Files come
+    there by UploadFile, or by FindMissingBlobs, UploadBlobs and PutFiles; PublishFiles makes a version of them, which does not change any
+    more. Whether there is such a run or model is not looked up.
 
     Errors are `google.rpc.Status` with one `google.rpc.ErrorInfo` of domain `penstock`; the reasons are named per method.
     NOT_FOUND is ARTIFACT_NOT_FOUND or VERSION_NOT_FOUND where nothing else is said.
@@ -97,6 +101,36 @@ class ArtifactServiceStub:
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileResponse.FromString,
                 _registered_method=True)
+        self.UploadFile = channel.stream_stream(
+                '/penstock.api.artifact.v1.ArtifactService/UploadFile',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadFileRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadFileResponse.FromString,
+                _registered_method=True)
+        self.PutFiles = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/PutFiles',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PutFilesRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PutFilesResponse.FromString,
+                _registered_method=True)
+        self.GetFile = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/GetFile',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetFileRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetFileResponse.FromString,
+                _registered_method=True)
+        self.ListFiles = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/ListFiles',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesResponse.FromString,
+                _registered_method=True)
+        self.DeleteFiles = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/DeleteFiles',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteFilesRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteFilesResponse.FromString,
+                _registered_method=True)
+        self.PublishFiles = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/PublishFiles',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PublishFilesRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PublishFilesResponse.FromString,
+                _registered_method=True)
         self.UseArtifactVersion = channel.unary_unary(
                 '/penstock.api.artifact.v1.ArtifactService/UseArtifactVersion',
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UseArtifactVersionRequest.SerializeToString,
@@ -121,10 +155,14 @@ class ArtifactServiceStub:
 
 class ArtifactServiceServicer:
     """Owns files: blobs by their content, kept once per project; artifacts with versions, each version a manifest of paths and blobs;
-    which runs wrote and used them; and how much a project may store.
+    which runs wrote and used them; the files of runs and logged models; and how much a project may store.
 
     A version is published in three steps: FindMissingBlobs, UploadBlobs for what is missing, PublishArtifactVersion. No file is
     visible before the last one. Each step may be repeated.
+
+    A run and a logged model have a tree of files, which changes: each path names a blob, and may name another one later. Files come
+    there by UploadFile, or by FindMissingBlobs, UploadBlobs and PutFiles; PublishFiles makes a version of them, which does not change any
+    more. Whether there is such a run or model is not looked up.
 
     Errors are `google.rpc.Status` with one `google.rpc.ErrorInfo` of domain `penstock`; the reasons are named per method.
     NOT_FOUND is ARTIFACT_NOT_FOUND or VERSION_NOT_FOUND where nothing else is said.
@@ -216,9 +254,65 @@ class ArtifactServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadFile(self, request, context):
-        """Downloads a file of a version, or a range of it. `latest` for the version's number means the newest one. A client that was cut
-        off goes on from where it was with `offset`, naming the version by its number. Errors: NOT_FOUND, NOT_FOUND (FILE_NOT_FOUND),
-        FAILED_PRECONDITION (REFERENCE_NOT_STORED), INVALID_ARGUMENT (RANGE_INVALID) for an offset behind the end.
+        """Downloads a file of a version, a run or a logged model, or a range of it. `latest` for a version's number means the newest one. A
+        client that was cut off goes on from where it was with `offset`, naming a version by its number; the first response tells which
+        bytes are at the path now. Errors: NOT_FOUND, NOT_FOUND (FILE_NOT_FOUND), FAILED_PRECONDITION (REFERENCE_NOT_STORED),
+        INVALID_ARGUMENT (RANGE_INVALID) for an offset behind the end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadFile(self, request_iterator, context):
+        """Uploads one file of a run or a logged model, whose digest need not be known before, and puts it under its path. The first message
+        names the parent and announces the file, then come its bytes in messages of at most 4 MiB. The first response has no file: it says
+        that the announced one is let in, and who waits for it before bytes are sent gets a refusal for certain. The second one comes after
+        the end of the stream, and then the file is durable; whatever ends a stream before leaves nothing. Errors: INVALID_ARGUMENT (PATH_INVALID,
+        UPLOAD_INVALID), INVALID_ARGUMENT (BLOB_MISMATCH) for another size than announced or more than 64 GiB, FAILED_PRECONDITION
+        (PATH_TAKEN), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, STORE_FULL), ABORTED (UPLOAD_SILENT) when nothing came for a minute, or it took
+        six hours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutFiles(self, request, context):
+        """Puts blobs that the project has under paths of a run or a logged model, all of them or none. What was there is replaced. Safe to
+        repeat. Errors: INVALID_ARGUMENT (PATH_INVALID), FAILED_PRECONDITION (BLOBS_MISSING; metadata `sha256` of one of them,
+        `missing`), FAILED_PRECONDITION (PATH_TAKEN) for a path that is there twice, that lies below a file, or that is a directory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFile(self, request, context):
+        """Returns what is known of one file of a run or a logged model. Errors: NOT_FOUND (FILE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFiles(self, request, context):
+        """Lists a directory of a run or a logged model by path, or all files below it. A directory that has no files is not there: then the
+        list is empty. Errors: INVALID_ARGUMENT (PATH_INVALID, PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteFiles(self, request, context):
+        """Deletes a file of a run or a logged model, or a directory with all files below it, and says how many there were. Safe to repeat,
+        also after it broke off midway. Bytes that nothing else has go later, when garbage is collected. Errors: INVALID_ARGUMENT
+        (PATH_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishFiles(self, request, context):
+        """Publishes the files of a run or a logged model below a directory, as they are now, as the next version of an artifact of the same
+        project. Paths begin below the directory. A run becomes the one that wrote the version. No bytes are moved. Errors: NOT_FOUND
+        (FILE_NOT_FOUND) if there are none, and those of PublishArtifactVersion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -312,6 +406,36 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileRequest.FromString,
                     response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileResponse.SerializeToString,
             ),
+            'UploadFile': grpc.stream_stream_rpc_method_handler(
+                    servicer.UploadFile,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadFileRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadFileResponse.SerializeToString,
+            ),
+            'PutFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutFiles,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PutFilesRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PutFilesResponse.SerializeToString,
+            ),
+            'GetFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFile,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetFileRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetFileResponse.SerializeToString,
+            ),
+            'ListFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFiles,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesResponse.SerializeToString,
+            ),
+            'DeleteFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteFiles,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteFilesRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteFilesResponse.SerializeToString,
+            ),
+            'PublishFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishFiles,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PublishFilesRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PublishFilesResponse.SerializeToString,
+            ),
             'UseArtifactVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.UseArtifactVersion,
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UseArtifactVersionRequest.FromString,
@@ -342,10 +466,14 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ArtifactService:
     """Owns files: blobs by their content, kept once per project; artifacts with versions, each version a manifest of paths and blobs;
-    which runs wrote and used them; and how much a project may store.
+    which runs wrote and used them; the files of runs and logged models; and how much a project may store.
 
     A version is published in three steps: FindMissingBlobs, UploadBlobs for what is missing, PublishArtifactVersion. No file is
     visible before the last one. Each step may be repeated.
+
+    A run and a logged model have a tree of files, which changes: each path names a blob, and may name another one later. Files come
+    there by UploadFile, or by FindMissingBlobs, UploadBlobs and PutFiles; PublishFiles makes a version of them, which does not change any
+    more. Whether there is such a run or model is not looked up.
 
     Errors are `google.rpc.Status` with one `google.rpc.ErrorInfo` of domain `penstock`; the reasons are named per method.
     NOT_FOUND is ARTIFACT_NOT_FOUND or VERSION_NOT_FOUND where nothing else is said.
@@ -638,6 +766,168 @@ class ArtifactService:
             '/penstock.api.artifact.v1.ArtifactService/DownloadFile',
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileRequest.SerializeToString,
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadFile(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/UploadFile',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadFileRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/PutFiles',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PutFilesRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PutFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/GetFile',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetFileRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/ListFiles',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/DeleteFiles',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteFilesRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/PublishFiles',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PublishFilesRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PublishFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

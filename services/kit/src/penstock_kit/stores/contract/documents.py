@@ -335,6 +335,14 @@ class DocumentStoreContract:
                 )
                 assert {document.id for document in page.documents} <= {"a"}
 
+    async def test_an_id_is_a_place_in_the_order_of_ids(self, store: DocumentStore) -> None:
+        ids = ["a", "a-b", "a/b", "a/b/c", "a/\U0010ffff", "a/\U0010ffff\U0010ffff", "a0", "b"]
+        for id in reversed(ids):
+            await store.insert("runs", PARTITION, id, {})
+        for place in (*ids, "", "a/", "a/b/", "a/c", "a/\U0010ffff" + "\U0010ffff" * 8, "c"):
+            page = await store.query("runs", PARTITION, "id", cursor=place.encode(), limit=3)
+            assert [document.id for document in page.documents] == [id for id in ids if id > place][:3]
+
     async def test_a_query_knows_its_limits(self, store: DocumentStore) -> None:
         for limit in (0, 10_001):
             with pytest.raises(ValueError, match="limit"):
