@@ -74,11 +74,12 @@ class FilesystemBlobStore:
         if offset < 0 or (length is not None and length < 0):
             raise ValueError(f"offset {offset} and length {length} must not be negative")
         path = self._path(key)
-        try:
-            file = await _in_thread(_open_at, path, offset)
-        except FileNotFoundError:
-            raise BlobMissing(key) from None
-        with file:
+        # A reader that goes away while the thread opens the file leaves it to the stack.
+        with contextlib.ExitStack() as opened:
+            try:
+                file = await _in_thread(lambda: opened.enter_context(_open_at(path, offset)))
+            except FileNotFoundError:
+                raise BlobMissing(key) from None
             remaining = length
             while remaining is None or remaining > 0:
                 wanted = PIECE_BYTES_MAX if remaining is None else min(PIECE_BYTES_MAX, remaining)
