@@ -13,11 +13,11 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Final
 
-from penstock.errors import PenstockError
+from penstock.errors import InvalidInput, PenstockError, RunFinished
 from penstock.run.run import INTERRUPTED_WAIT_S, Run, failure_text
 from penstock.run.sender_process import leave_outliving
 
-__all__ = ["activate", "active_run", "finished_run_name", "install_hooks"]
+__all__ = ["activate", "active_run", "install_hooks", "needed_run"]
 
 _SIGNAL_EXIT_OFFSET: Final = 128
 
@@ -40,9 +40,15 @@ def active_run() -> Run | None:
     return _process.run
 
 
-def finished_run_name() -> str | None:
-    """The name for people of the run that ended last in this process; None if none did."""
-    return _process.finished_run_name
+def needed_run() -> Run:
+    """The run that is going on. Raises `RunFinished` if it ended, `InvalidInput` if none was started."""
+    if _process.run is not None:
+        return _process.run
+    if _process.finished_run_name is not None:
+        raise RunFinished(
+            f"The run {_process.finished_run_name} is finished: it takes no more. Start another one with penstock.init()."
+        )
+    raise InvalidInput("No run is going on in this process: start one with penstock.init().")
 
 
 def activate(run: Run) -> None:

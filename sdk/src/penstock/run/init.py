@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from penstock.capture import captured_process
 from penstock.config import Connection, home, resolve
-from penstock.errors import InvalidInput, InvalidType, NotConnected, PenstockError, RunFinished
-from penstock.run.active import activate, active_run, finished_run_name, install_hooks
+from penstock.errors import InvalidInput, InvalidType, NotConnected, PenstockError
+from penstock.run.active import activate, active_run, install_hooks, needed_run
 from penstock.run.messages import say
 from penstock.run.monitor import SYSTEM_METRICS_INTERVAL_S
 from penstock.run.receipt import Receipt
@@ -162,25 +162,13 @@ def init(
 
 def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
     """Logs into the run that is going on. As `Run.log`. Raises `InvalidInput` when none was started."""
-    _needed().log(metrics, step)
+    needed_run().log(metrics, step)
 
 
 def finish(status: str | None = None, *, timeout_s: float | None = None) -> Receipt | None:
     """Ends the run that is going on. As `Run.finish`; None when there is none."""
     run = active_run()
     return None if run is None else run.finish(status, timeout_s=timeout_s)
-
-
-def _needed() -> Run:
-    run = active_run()
-    if run is None:
-        former = finished_run_name()
-        if former is not None:
-            raise RunFinished(
-                f"The run {former} is finished: it takes no more. Start another one with penstock.init()."
-            )
-        raise InvalidInput("No run is going on in this process: start one with penstock.init().")
-    return run
 
 
 def _rank() -> int:
