@@ -4,18 +4,22 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import skops.io
 from support.platform import PENSTOCK, Platform, running_platform
 from support.training import eventually
 
+from penstock.api.artifact.v1 import artifact_pb2
+from penstock.api.registry.v1 import model_pb2
 from penstock.api.tracking.v1 import run_pb2
 from penstock.client import Client
 from penstock.config import Connection
 from penstock_local.demo import DemoProgress, plan_demo, run_demo
-from penstock_local.demo_worker import WorkerPlan
+from penstock_local.demo_worker import MODEL_FILE, WorkerPlan, digits
 
 METRICS = ["train/loss", "train/accuracy", "validation/loss", "validation/accuracy"]
 
@@ -37,7 +41,7 @@ def demo(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[st
     return subprocess.run(command, env=platform.env, capture_output=True, text=True, timeout=120)
 
 
-def test_json_names_each_run_its_receipt_and_the_best(platform: Platform, client: Client) -> None:
+def test_json_names_each_run_its_receipt_and_the_best(platform: Platform, client: Client, tmp_path: Path) -> None:
     ended = demo(platform, "--quick", "--epochs", "3", "--json")
     assert (ended.returncode, ended.stderr) == (0, "")
     *runs, last = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -51,7 +55,10 @@ def test_json_names_each_run_its_receipt_and_the_best(platform: Platform, client
     assert (verdict.passed, verdict.passed) == (last["passed"], last["promoted"])
     assert last["passed"] == (best["validation_accuracy"] >= 0.8)
     assert ("production" in version.aliases) == last["promoted"]
+    check_model(client, version, tmp_path)
     for run in runs:
+        (link,) = client.artifact_links(run=run["run"])
+        assert link.kind == artifact_pb2.ARTIFACT_LINK_KIND_WRITTEN
         assert run["points_logged"] == run["points_durable"] >= 3 * len(METRICS)
         assert run["dropped"] == 0
         stored = client.run(run["run"])
@@ -63,6 +70,20 @@ def test_json_names_each_run_its_receipt_and_the_best(platform: Platform, client
         assert sorted((point["key"], point["step"]) for point in points) == sorted(
             (key, step) for key in METRICS for step in (1, 2, 3)
         )
+
+
+def check_model(client: Client, version: model_pb2.ModelVersion, folder: Path) -> None:
+    """Loads the file that a version names, and has it tell the validation images again."""
+    assert version.artifact_manifest == client.artifact_version(version.artifact_version).manifest
+    (flavor,) = version.flavors
+    assert (flavor.name, flavor.options["file"]) == ("skops", MODEL_FILE)
+    (file,) = client.get_artifact(version.artifact_version, folder)
+    assert (file.name, file.stat().st_size) == (MODEL_FILE, version.size_bytes)
+    # Whoever loads it names the types that it may have beside those that skops trusts by itself.
+    trusted = [name for name in skops.io.get_untrusted_types(file=file) if name.startswith("sklearn.neural_network.")]
+    model = skops.io.load(file, trusted=trusted)
+    _, validation_x, _, validation_y = digits()
+    assert (model.predict(validation_x) == validation_y).mean() == pytest.approx(version.metrics[0].value)
 
 
 def test_text_ends_with_a_table_and_the_best_run(platform: Platform) -> None:

@@ -18,7 +18,7 @@ import typer
 from penstock.cli.failures import ExitStatus
 from penstock.cli.output import JsonOption, console, hint, print_json, print_table, say
 from penstock.config import resolve
-from penstock_local.demo_worker import WorkerPlan
+from penstock_local.demo_worker import LoggedModel, WorkerPlan
 
 if TYPE_CHECKING:
     from penstock_local.demo_registry import Registered
@@ -66,6 +66,7 @@ class DemoRun:
         validation_accuracy: After the last epoch.
         validation_loss: After the last epoch.
         validation_correct: Whether each validation image was told right, after the last epoch.
+        model: The model after the last epoch, None if the run did not log it.
         problem: What went wrong, None if nothing did.
     """
 
@@ -77,6 +78,7 @@ class DemoRun:
     validation_accuracy: float = 0.0
     validation_loss: float = float("inf")
     validation_correct: tuple[bool, ...] = ()
+    model: LoggedModel | None = None
     problem: str | None = None
 
 
@@ -149,16 +151,8 @@ async def register(best: DemoRun) -> "Registered | None":
     from penstock.errors import PenstockError
     from penstock_local.demo_registry import register_best
 
-    assert best.run is not None, "it ended well"
     try:
-        return await asyncio.to_thread(
-            register_best,
-            best.run,
-            best.validation_accuracy,
-            best.validation_loss,
-            best.validation_correct,
-            project=best.plan.project,
-        )
+        return await asyncio.to_thread(register_best, best)
     except PenstockError as error:
         hint(f"The model was not registered: {error}")
         return None
@@ -206,6 +200,7 @@ async def _run_worker(plan: WorkerPlan, watch: Callable[[DemoProgress], None]) -
         validation_accuracy=accuracy,
         validation_loss=loss,
         validation_correct=tuple(last["validation_correct"]),
+        model=LoggedModel(**last["model"]),
     )
 
 
@@ -234,7 +229,8 @@ def demo(
 ) -> None:
     """Train real models side by side, and stream their metrics live.
 
-    The best model is registered as a version of `digits-reader`, and if it passes the gate, `production` is moved to it.
+    Each run logs its trained model as a file of skops. The best one is registered as a version of `digits-reader`, and if it
+    passes the gate, `production` is moved to it.
     With --json, one document per run, and a last one with `best_run`, and what became of it in the registry.
 
     \b

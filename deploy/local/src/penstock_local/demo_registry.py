@@ -4,7 +4,6 @@ The gate compares it, image by image, with the version that the alias points to:
 at all, and a later one if it is not surely worse.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from penstock.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from penstock.api.registry.v1 import gate_pb2
+    from penstock_local.demo import DemoRun
 
 __all__ = ["ALIAS", "MODEL", "Registered", "register_best"]
 
@@ -44,33 +44,43 @@ class Registered:
         return f"Registered {self.version}, which {ended}{where}."
 
 
-def register_best(
-    run: str, accuracy: float, loss: float, correct: Sequence[bool], *, project: str = "default"
-) -> Registered:
-    """Registers a run's model. Raises `PenstockError`.
-
-    Args:
-        run: The run, `projects/{project}/runs/{run}`.
-        accuracy: On the validation images.
-        loss: On the validation images.
-        correct: Whether it told each of them right.
-        project: The project of the run.
-    """
+def register_best(best: "DemoRun") -> Registered:
+    """Registers the model of a run that ended well. Raises `PenstockError`."""
     from penstock.api.registry.v1 import model_pb2
 
+    assert best.run is not None, "it ended well"
+    assert best.model is not None, "it ended well"
     metrics = [
-        model_pb2.ModelMetric(key="validation/accuracy", value=accuracy, samples=[float(one) for one in correct]),
-        model_pb2.ModelMetric(key="validation/loss", value=loss),
+        model_pb2.ModelMetric(
+            key="validation/accuracy",
+            value=best.validation_accuracy,
+            samples=[float(one) for one in best.validation_correct],
+        ),
+        model_pb2.ModelMetric(key="validation/loss", value=best.validation_loss),
     ]
     signature = model_pb2.ModelSignature(
         inputs=[model_pb2.ModelField(name="image", datatype="FP64", shape=[-1, 64])],
         outputs=[model_pb2.ModelField(name="digit", datatype="INT64", shape=[-1])],
     )
-    dataset = model_pb2.ModelDataset(name="scikit-learn digits", context="training")
-    whole = model_pb2.ModelVersion(metrics=metrics, signature=signature, datasets=[dataset])
+    whole = model_pb2.ModelVersion(
+        metrics=metrics,
+        signature=signature,
+        flavors=[model_pb2.ModelFlavor(name="skops", options=best.model.options)],
+        datasets=[model_pb2.ModelDataset(name="scikit-learn digits", context="training")],
+        size_bytes=best.model.size_bytes,
+    )
+    project = best.plan.project
     with Client() as client:
         # A repeat for the same run finds the version that was made for it.
-        version = client.register_version(MODEL, whole, project=project, run=run, request_id=run[-32:])
+        version = client.register_version(
+            MODEL,
+            whole,
+            project=project,
+            run=best.run,
+            artifact_manifest=best.model.manifest,
+            artifact_version=best.model.artifact_version,
+            request_id=best.run[-32:],
+        )
         name = version.name
         try:
             client.gate_policy(MODEL, project=project)
@@ -80,7 +90,7 @@ def register_best(
         promoted = False
         if verdict.passed:
             try:
-                client.promote(name, ALIAS, reason=f"validation accuracy {accuracy:.3f} in the demo")
+                client.promote(name, ALIAS, reason=f"validation accuracy {best.validation_accuracy:.3f} in the demo")
                 promoted = True
             except Conflict:
                 promoted = False  # another demo was quicker, or somebody asks for approvals by now

@@ -4,20 +4,26 @@ PLAN is a `WorkerPlan` as JSON. The process really trains, streams its metrics l
 process that started it in JSON lines on standard output, one `{"event": ...}` each:
 
 - `epoch`: `epoch` (from 1), `validation_accuracy`, `validation_loss`. After each epoch.
-- `finished`: `run`, `points_logged`, `points_durable`, `dropped`. Last, when the metrics are on the server.
+- `finished`: `run`, `points_logged`, `points_durable`, `dropped`, `validation_correct`, `model` (a `LoggedModel`). Last, when
+  metrics and model are on the server.
 - `failed`: `message`. Last, instead.
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, TextIO
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, TextIO
 
 import penstock
 
-__all__ = ["WorkerPlan", "epochs_of", "main", "train"]
+__all__ = ["ARTIFACT", "MODEL_FILE", "Epoch", "LoggedModel", "WorkerPlan", "digits", "epochs_of", "main", "train"]
+
+ARTIFACT = "digits-reader"  # every trained model is a version of it
+MODEL_FILE = "model.skops"
 
 NICENESS = 5  # the platform on the same machine, and the curves in the browser, go before the training
 BATCH_SIZE = 64
@@ -69,6 +75,37 @@ class WorkerPlan:
         return cls(**fields)
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """A trained model as a run logged it.
+
+    Attributes:
+        artifact_version: The version of an artifact that has its file.
+        manifest: The digest of that version's manifest.
+        size_bytes: Of the file.
+        options: What its loader needs to know: `file`, and the versions of `scikit-learn` and `skops` that wrote it.
+    """
+
+    artifact_version: str
+    manifest: str
+    size_bytes: int
+    options: dict[str, str]
+
+
+class Epoch(NamedTuple):
+    """How an epoch ended.
+
+    Attributes:
+        metrics: Loss and accuracy.
+        correct: Which of the validation images are told right.
+        model: As it is trained so far.
+    """
+
+    metrics: dict[str, float]
+    correct: list[bool]
+    model: Any
+
+
 def main() -> int:
     """Trains what the command line says. Returns the exit status."""
     plan = WorkerPlan.from_json(sys.argv[1])
@@ -107,16 +144,17 @@ def train(plan: WorkerPlan, report: Report) -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)  # after the sender was started, which must not wait for the training
     with run:
-        correct: Sequence[bool] = ()
-        for epoch, ended in enumerate(epochs_of(plan), start=1):
-            metrics, correct = ended
-            run.log(metrics, step=epoch)
+        last: Epoch | None = None
+        for number, last in enumerate(epochs_of(plan), start=1):
+            run.log(last.metrics, step=number)
             report(
                 "epoch",
-                epoch=epoch,
-                validation_accuracy=metrics["validation/accuracy"],
-                validation_loss=metrics["validation/loss"],
+                epoch=number,
+                validation_accuracy=last.metrics["validation/accuracy"],
+                validation_loss=last.metrics["validation/loss"],
             )
+        assert last is not None, "a plan has an epoch"
+        logged = _log_model(run, last.model)
         receipt = run.finish()
     report(
         "finished",
@@ -124,13 +162,28 @@ def train(plan: WorkerPlan, report: Report) -> None:
         points_logged=receipt.points_logged,
         points_durable=receipt.points_durable,
         dropped=receipt.dropped,
-        validation_correct=correct,
+        validation_correct=last.correct,
+        model=asdict(logged),
     )
 
 
-def epochs_of(plan: WorkerPlan) -> Iterator[tuple[dict[str, float], list[bool]]]:
-    """Trains a model on the digits that come with scikit-learn. After each epoch yields loss and accuracy, and which of the
-    validation images it tells right.
+def _log_model(run: penstock.Run, model: Any) -> LoggedModel:
+    """Logs a trained model as a file of skops, which holds no code and is loaded without running any."""
+    # Here for the reason that `epochs_of` gives.
+    import sklearn
+    import skops
+    import skops.io
+
+    with tempfile.TemporaryDirectory(prefix="penstock-demo-") as folder:
+        file = Path(folder, MODEL_FILE)
+        skops.io.dump(model, file)
+        version = run.log_artifact(file, name=ARTIFACT, type="model")
+    options = {"file": MODEL_FILE, "scikit-learn": sklearn.__version__, "skops": skops.__version__}
+    return LoggedModel(version.name, version.manifest, version.size_bytes, options)
+
+
+def epochs_of(plan: WorkerPlan) -> Iterator[Epoch]:
+    """Trains a model on the digits that come with scikit-learn. Yields how each epoch ended.
 
     The images are shifted and made noisy anew in each pass, so that there is something to learn for many epochs; loss and
     accuracy are those of the clean ones.
@@ -138,14 +191,9 @@ def epochs_of(plan: WorkerPlan) -> Iterator[tuple[dict[str, float], list[bool]]]
     # Only here, because these imports take seconds: the process that starts the workers needs none of them, and a worker
     # opens its run first.
     import numpy as np
-    from sklearn.datasets import load_digits
     from sklearn.metrics import log_loss
-    from sklearn.model_selection import train_test_split
 
-    digits: Any = load_digits()  # a Bunch, whose attributes are not typed
-    train_x, validation_x, train_y, validation_y = train_test_split(
-        digits.data / 16, digits.target, test_size=VALIDATION_SHARE, random_state=0, stratify=digits.target
-    )
+    train_x, validation_x, train_y, validation_y = digits()
     classes = np.arange(CLASSES)
     random = np.random.default_rng(plan.seed)
     model = _model(plan)
@@ -165,7 +213,19 @@ def epochs_of(plan: WorkerPlan) -> Iterator[tuple[dict[str, float], list[bool]]]
             metrics[f"{part}/loss"] = float(log_loss(y, probabilities, labels=classes))
             right = probabilities.argmax(axis=1) == y
             metrics[f"{part}/accuracy"] = float(right.mean())
-        yield metrics, right.tolist()
+        yield Epoch(metrics, right.tolist(), model)
+
+
+def digits() -> tuple[Any, Any, Any, Any]:
+    """The images to train with and to validate with, pixels from 0 to 1, and then what each of them shows."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    whole: Any = load_digits()  # a Bunch, whose attributes are not typed
+    train_x, validation_x, train_y, validation_y = train_test_split(
+        whole.data / 16, whole.target, test_size=VALIDATION_SHARE, random_state=0, stratify=whole.target
+    )
+    return train_x, validation_x, train_y, validation_y
 
 
 def _model(plan: WorkerPlan) -> Any:
