@@ -20,6 +20,7 @@ WORDS = {
     "AsyncEvents": "Events",
     "AsyncGates": "Gates",
     "AsyncModels": "Models",
+    "AsyncPackages": "Packages",
     "AsyncPages": "Pages",
     "AsyncPoints": "Points",
     "__aenter__": "__enter__",

@@ -16,7 +16,7 @@ from penstock.errors import InvalidInput
 if TYPE_CHECKING:
     from penstock.client.artifact_files import Transfer
 
-__all__ = ["app"]
+__all__ = ["app", "progress_bar"]
 
 app = typer.Typer(no_args_is_help=True, help="Keep files: put them, get them, list and delete their versions.")
 
@@ -56,7 +56,7 @@ def put(
     from penstock.client import Client
     from penstock.client.records import artifact_version_record
 
-    with Client() as client, _progress_bar() as on_progress:
+    with Client() as client, progress_bar() as on_progress:
         version = client.put_artifact(
             artifact,
             path,
@@ -91,7 +91,7 @@ def get(
     from penstock.client import Client
     from penstock.client.records import artifact_version_record
 
-    with Client() as client, _progress_bar() as on_progress:
+    with Client() as client, progress_bar() as on_progress:
         found = client.artifact_version(version, project=project)
         if run is not None:
             client.use_artifact(found.name, named_run(client, run, project))
@@ -246,7 +246,7 @@ def quota(
 
 
 @contextmanager
-def _progress_bar() -> "Generator[Callable[[Transfer], None] | None, None, None]":
+def progress_bar() -> "Generator[Callable[[Transfer], None] | None, None, None]":
     """A bar of bytes on stderr, if that is a terminal. None where there is nobody to show it to."""
     if not sys.stderr.isatty():
         yield None

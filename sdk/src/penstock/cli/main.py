@@ -17,7 +17,7 @@ from penstock.cli import (
     export,
     gates,
     importing,
-    models,
+    packages,
     projects,
     runs,
     state,
@@ -49,7 +49,7 @@ def build() -> typer.Typer:
     app.add_typer(projects.app, name="project")
     app.add_typer(experiments.app, name="experiment")
     app.add_typer(runs.app, name="run")
-    app.add_typer(models.app, name="model")
+    app.add_typer(packages.app, name="model")
     app.add_typer(gates.app, name="gate")
     app.add_typer(webhooks.app, name="webhook")
     app.add_typer(artifacts.app, name="artifact")

@@ -160,11 +160,21 @@ class Artifacts:
             run="" if run is None else run_name(run, project_of(name)),
         )
         by_digest = {blob.sha256: file.file for file, blob in zip(files, blobs, strict=True)}
+        return self._publish(request, by_digest, on_progress)
+
+    def _publish(
+        self,
+        request: artifact_service_pb2.PublishArtifactVersionRequest,
+        files: Mapping[str, Path],
+        on_progress: Tell | None,
+    ) -> artifact_pb2.ArtifactVersion:
+        """Publishes a version, and sends those of its files, given by digest, that the project does not have."""
+        blobs = [entry.file.blob for entry in request.entries if entry.HasField("file")]
         upload = _Progress("uploading", blobs, on_progress)
         futile = 0
         while True:
             try:
-                self._upload(project_of(name), blobs, by_digest, upload)
+                self._upload(project_of(request.parent), blobs, files, upload)
                 response = self.artifact_service.PublishArtifactVersion(request, timeout=PUBLISH_TIMEOUT_S)
             except (ServerUnavailable, Conflict) as error:
                 if isinstance(error, Conflict) and error.reason not in {"BLOBS_MISSING", "UPLOAD_SILENT"}:

@@ -21,11 +21,10 @@ from penstock.api.tracking.v1 import (
 )
 from penstock.client import records
 from penstock.client._sync.accounts import Accounts
-from penstock.client._sync.artifacts import Artifacts
 from penstock.client._sync.channel import Channel
-from penstock.client._sync.events import Events
 from penstock.client._sync.export import Selection, export_project, export_project_points, export_run
 from penstock.client._sync.following import SILENCE_S, following
+from penstock.client._sync.packages import Packages
 from penstock.client._sync.paging import Pages, Points
 from penstock.client.export.files import check_file, target_of
 from penstock.client.export.folder import check_folder
@@ -43,7 +42,7 @@ READ_SILENCE_S = 120.0
 """How long a server may say nothing during full-resolution reads, where it may first have to gather and sort."""
 
 
-class Client(Accounts, Events, Artifacts):
+class Client(Accounts, Packages):
     """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
 
         with Client() as client:
