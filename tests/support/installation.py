@@ -56,8 +56,8 @@ class Installation:
 
 
 @contextmanager
-def installation(directory: Path) -> Iterator[Installation]:
-    """Runs an installation whose data lies below `directory`."""
+def installation(directory: Path, *, webhook_hosts: str = "") -> Iterator[Installation]:
+    """Runs an installation whose data lies below `directory`, and whose webhooks may go to some hosts of this machine."""
     ready: list[Installation | BaseException] = []
     started = threading.Event()
     loop = asyncio.new_event_loop()
@@ -79,6 +79,7 @@ def installation(directory: Path) -> Iterator[Installation]:
             data_dir=directory / "registry",
             auth_address="",
             service_credential_file=settings.service_credential_file,
+            webhook_hosts=webhook_hosts,
         )
         registry = penstock_registry.app.build(
             registry_settings, await penstock_registry.app.open_stores(registry_settings, clock), clock

@@ -27,6 +27,7 @@ from penstock_registry.events.domain import (
     Webhook,
 )
 from penstock_registry.events.guard import TargetGuard
+from penstock_registry.events.secrets import SecretBox
 from penstock_registry.events.sending import Sender
 from penstock_registry.events.store import EventStore
 from penstock_registry.store import EVENTS
@@ -42,6 +43,7 @@ class Bench:
     """Two dispatchers over one store, and a receiver."""
 
     documents: DocumentStore
+    box: SecretBox
     store: EventStore
     clock: ManualClock
     receiver: Receiver
@@ -59,7 +61,7 @@ class Bench:
             "enabled": True,
             "concurrency_key": ConcurrencyKey.NONE,
             "chain_length_max": 3,
-            "secrets": ((b"s", None),),
+            "secrets": ((self.box.seal(b"s"), None),),
             "creator": "",
             "create_us": 0,
             "update_us": 0,
@@ -103,8 +105,8 @@ async def bench(tmp_path: Path, documents_url: str) -> AsyncIterator[Bench]:
         for _ in range(2):
             sender = Sender(TargetGuard(["127.0.0.1"]), clock)
             stack.push_async_callback(sender.close)
-            dispatchers.append(Dispatcher(store, sender, clock))
-        yield Bench(stores.documents, store, clock, receiver, (dispatchers[0], dispatchers[1]))
+            dispatchers.append(Dispatcher(store, sender, stores.box, clock))
+        yield Bench(stores.documents, stores.box, store, clock, receiver, (dispatchers[0], dispatchers[1]))
 
 
 async def test_two_replicas_make_each_delivery_once(bench: Bench) -> None:

@@ -8,16 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from penstock_registry.domain import EVENT_TAG_BYTES_MAX, Event, EventType, tags_told
 from penstock_registry.events.domain import ConcurrencyKey, MlflowTarget, Webhook
 from penstock_registry.events.mlflow import EVENTS, example, tellings
 from penstock_registry.events.requests import request_of
+from penstock_registry.events.secrets import SecretBox
 
 NOW_US = 1_700_000_000_500_000
 
 
-def webhook(*events: str, secrets: tuple[tuple[bytes, int | None], ...] = ((b"s3cret", None),)) -> Webhook:
+BOX = SecretBox([Fernet.generate_key().decode()])
+SECRETS = ((BOX.seal(b"s3cret"), None),)
+
+
+def webhook(*events: str, secrets: tuple[tuple[str, int | None], ...] = SECRETS) -> Webhook:
     return Webhook(
         project="p",
         id="f" * 32,
@@ -102,7 +108,7 @@ def test_each_tag_is_told_by_itself() -> None:
 
 def test_a_request_is_signed_as_receivers_of_mlflow_check_it() -> None:
     moved = event(EventType.ALIAS_MOVED, version=3, alias="champion")
-    request = request_of(webhook("model_version_alias.created"), moved, NOW_US)
+    request = request_of(webhook("model_version_alias.created"), moved, NOW_US, BOX)
     assert json.loads(request.body) == {
         "entity": "model_version_alias",
         "action": "created",
@@ -117,14 +123,16 @@ def test_a_request_is_signed_as_receivers_of_mlflow_check_it() -> None:
 
 
 def test_without_a_secret_nothing_is_signed() -> None:
-    request = request_of(webhook("registered_model.created", secrets=()), event(EventType.MODEL_CREATED), NOW_US)
+    request = request_of(webhook("registered_model.created", secrets=()), event(EventType.MODEL_CREATED), NOW_US, BOX)
     assert "x-mlflow-signature" not in request.headers
 
 
 def test_a_repeat_has_the_same_id_and_each_request_another() -> None:
     hook = webhook("model_version_tag.set")
     changed = event(EventType.VERSION_UPDATED, version=2, set_tags={"a": "1", "b": "2"})
-    ids = [request_of(hook, changed, at, number).headers["x-mlflow-delivery-id"] for at in (1, 2) for number in (0, 1)]
+    ids = [
+        request_of(hook, changed, at, BOX, number).headers["x-mlflow-delivery-id"] for at in (1, 2) for number in (0, 1)
+    ]
     assert ids[:2] == ids[2:]
     assert ids[0] != ids[1]
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from penstock_registry.domain import Event, EventType
 from penstock_registry.errors import TargetForbidden
@@ -23,8 +24,10 @@ from penstock_registry.events.domain import (
 )
 from penstock_registry.events.guard import TargetGuard
 from penstock_registry.events.requests import request_of, signature
+from penstock_registry.events.secrets import SecretBox
 from penstock_registry.events.service import with_token
 
+BOX = SecretBox([Fernet.generate_key().decode()])
 EVENT = Event("e" * 32, EventType.ALIAS_MOVED, 1_700_000_000_123_456, "users/ada", "reader", 3, "production", 2)
 
 
@@ -40,7 +43,7 @@ def webhook(target: Target = HttpTarget("https://example.test/hook"), **fields: 
         "enabled": True,
         "concurrency_key": ConcurrencyKey.NONE,
         "chain_length_max": 3,
-        "secrets": ((b"new", None), (b"old", 2_000)),
+        "secrets": ((BOX.seal(b"new"), None), (BOX.seal(b"old"), 2_000)),
         "creator": "",
         "create_us": 0,
         "update_us": 0,
@@ -55,12 +58,12 @@ def test_the_signature_of_the_standards_own_example() -> None:
 
 
 def test_a_former_secret_signs_too_until_its_time_is_over() -> None:
-    assert len(request_of(webhook(), EVENT, 1_999).headers["webhook-signature"].split()) == 2
-    assert len(request_of(webhook(), EVENT, 2_000).headers["webhook-signature"].split()) == 1
+    assert len(request_of(webhook(), EVENT, 1_999, BOX).headers["webhook-signature"].split()) == 2
+    assert len(request_of(webhook(), EVENT, 2_000, BOX).headers["webhook-signature"].split()) == 1
 
 
 def test_the_envelope_is_a_cloud_event() -> None:
-    request = request_of(webhook(), EVENT, 5_000_000)
+    request = request_of(webhook(), EVENT, 5_000_000, BOX)
     event = json.loads(request.body)
     assert request.headers["content-type"].startswith("application/cloudevents+json")
     assert request.headers["webhook-id"] == event["id"] == EVENT.id
@@ -77,16 +80,18 @@ def test_the_envelope_is_a_cloud_event() -> None:
 
 
 def test_ci_systems_are_asked_as_they_want_it() -> None:
-    github = request_of(webhook(GitHubTarget("", "o/r", "deploy.yml", "main", "tok")), EVENT, 0)
+    github = request_of(webhook(GitHubTarget("", "o/r", "deploy.yml", "main", BOX.seal(b"tok"))), EVENT, 0, BOX)
     assert github.url == "https://api.github.com/repos/o/r/actions/workflows/deploy.yml/dispatches"
     assert github.headers["authorization"] == "Bearer tok"
     inputs = json.loads(github.body)["inputs"]
     assert (inputs["penstock_alias"], inputs["penstock_chain_length"]) == ("production", "1")
     assert all(isinstance(value, str) for value in inputs.values())
-    gitlab = request_of(webhook(GitLabTarget("https://git.test/", "group/app", "main", "tok")), EVENT, 0)
+    gitlab = request_of(
+        webhook(GitLabTarget("https://git.test/", "group/app", "main", BOX.seal(b"tok"))), EVENT, 0, BOX
+    )
     assert gitlab.url == "https://git.test/api/v4/projects/group%2Fapp/trigger/pipeline"
     assert b"token=tok&ref=main&variables%5BPENSTOCK_EVENT%5D=" in gitlab.body
-    jenkins = request_of(webhook(JenkinsTarget("https://ci.test/job/deploy", "ada", "tok")), EVENT, 0)
+    jenkins = request_of(webhook(JenkinsTarget("https://ci.test/job/deploy", "ada", BOX.seal(b"tok"))), EVENT, 0, BOX)
     assert jenkins.url == "https://ci.test/job/deploy/buildWithParameters"
     assert base64.b64decode(jenkins.headers["authorization"].removeprefix("Basic ")) == b"ada:tok"
     assert "tok" not in repr(github) + repr(gitlab) + repr(jenkins)

@@ -8,8 +8,10 @@ from penstock_kit.clock import Clock
 from penstock_kit.server import Mount
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.open import open_documents
+from penstock_kit.threads import in_thread
 from penstock_registry.events.dispatch import Dispatcher
 from penstock_registry.events.guard import TargetGuard
+from penstock_registry.events.secrets import SecretBox, check_keys, read_keys
 from penstock_registry.events.sending import Sender
 from penstock_registry.events.service import EventService
 from penstock_registry.events.store import EVENT_COLLECTIONS, EventStore
@@ -30,9 +32,10 @@ SERVICE = registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]
 
 @dataclass(frozen=True, slots=True)
 class RegistryStores:
-    """What the registry keeps things in."""
+    """What the registry keeps things in, and what seals the secrets there."""
 
     documents: DocumentStore
+    box: SecretBox
 
     async def close(self) -> None:
         """Closes it. Harmless after the first time."""
@@ -40,12 +43,21 @@ class RegistryStores:
 
 
 async def open_stores(settings: RegistrySettings, clock: Clock) -> RegistryStores:  # noqa: ARG001 - as every service's
-    """Opens the store that the settings name; without a URL, one in `data_dir`, made if missing.
+    """Opens the store that the settings name; without a URL, one in `data_dir`, made if missing. The same of the keys.
 
-    Raises `StoreMisconfigured`, `StoreUnavailable`, `StoreFileError`.
+    Raises `StoreMisconfigured`, `StoreUnavailable`, `StoreFileError`; `SettingsError` if the keys cannot be used, or are
+    not those that the secrets in the store are sealed with.
     """
     url = settings.documents_url or str(settings.data_dir / "documents.sqlite")
-    return RegistryStores(await open_documents(url, ALL_COLLECTIONS, mongo_driver=settings.mongo_driver))
+    key_file = settings.secrets_key_file or settings.data_dir / "secrets.key"
+    box = SecretBox(await in_thread(read_keys, key_file))
+    documents = await open_documents(url, ALL_COLLECTIONS, mongo_driver=settings.mongo_driver)
+    try:
+        await check_keys(documents, box, key_file)
+    except BaseException:
+        await documents.close()
+        raise
+    return RegistryStores(documents, box)
 
 
 def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> Application:
@@ -58,7 +70,7 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
     guard = TargetGuard([host for host in hosts if host])
     event_store = EventStore(documents)
     sender = Sender(guard, clock)
-    events = EventService(event_store, guard, sender, clock)
+    events = EventService(event_store, guard, sender, stores.box, clock)
 
     async def close() -> None:
         await sender.close()
@@ -67,8 +79,8 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
     return Application(
         mounts=[Mount(SERVICE, RegistryServicer(service, gates, events, ModelIndex(documents)))],
         jobs=[
-            *jobs(service, store, event_store, clock),
-            Job("registry-webhooks", Dispatcher(event_store, sender, clock).run),
+            *jobs(service, store, events, event_store, clock),
+            Job("registry-webhooks", Dispatcher(event_store, sender, stores.box, clock).run),
         ],
         close=close,
     )

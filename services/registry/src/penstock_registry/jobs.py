@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from penstock_kit.application import Job
 from penstock_kit.clock import Clock
+from penstock_registry.events.service import EventService
 from penstock_registry.events.store import EventStore
 from penstock_registry.service import RegistryService
 from penstock_registry.store import RegistryStore
@@ -14,10 +15,13 @@ __all__ = ["EVENTS_KEPT_S", "jobs"]
 
 DELETION_CHECK_INTERVAL_S = 60.0
 PURGE_INTERVAL_S = 3_600.0
+RENEWAL_INTERVAL_S = 3_600.0
 EVENTS_KEPT_S = 30 * 86_400
 
 
-def jobs(service: RegistryService, store: RegistryStore, events: EventStore, clock: Clock) -> list[Job]:
+def jobs(
+    service: RegistryService, store: RegistryStore, webhooks: EventService, events: EventStore, clock: Clock
+) -> list[Job]:
     """Returns the loops of a running service. Any replica may run them, several at once as well."""
 
     async def purge() -> None:
@@ -28,6 +32,7 @@ def jobs(service: RegistryService, store: RegistryStore, events: EventStore, clo
     return [
         Job("registry-finish-deletions", _every(DELETION_CHECK_INTERVAL_S, service.finish_deletions)),
         Job("registry-purge-events", _every(PURGE_INTERVAL_S, purge)),
+        Job("registry-renew-secrets", _every(RENEWAL_INTERVAL_S, webhooks.renew_secrets)),
     ]
 
 

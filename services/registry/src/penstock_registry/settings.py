@@ -20,6 +20,8 @@ class RegistrySettings:
         service_credential_file: The file with the secret by which services know each other; auth writes it.
         documents_url: Where its data is: `mongodb://host:port/database`; empty for a file in `data_dir`.
         mongo_driver: What drives MongoDB: `motor`, or its successor `pymongo`.
+        secrets_key_file: Holds the keys that encrypt the secrets of webhooks and the tokens of CI systems, one per line; made
+            if missing. None for `secrets.key` in `data_dir`. Replicas over one database need the same.
         webhook_hosts: Hosts, `host` or `host:port`, separated by commas, to which webhooks may go although they have private
             addresses or no TLS. All others must be public and have it.
     """
@@ -29,4 +31,5 @@ class RegistrySettings:
     service_credential_file: Path
     documents_url: str = field(default="", repr=False)
     mongo_driver: MongoDriver = "motor"
+    secrets_key_file: Path | None = None
     webhook_hosts: str = ""

@@ -1,4 +1,4 @@
-"""Webhooks and deliveries as bodies of documents, and back. Owns the layout. Secrets lie here as they are: they sign."""
+"""Webhooks and deliveries as bodies of documents, and back. Owns the layout."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -126,9 +126,9 @@ def target_from_message(message: event_pb2.Webhook) -> Target:
     return _TARGETS[kind](**{field: getattr(given, field) for field in given.DESCRIPTOR.fields_by_name})
 
 
-def secrets_from_message(message: event_pb2.Webhook) -> tuple[tuple[bytes, None], ...]:
-    """What a webhook of MLflow is to be signed with: nothing, if it brings no secret. Of others it is not asked."""
-    return ((message.mlflow.secret.encode(), None),) if message.mlflow.secret else ()
+def secrets_from_message(message: event_pb2.Webhook) -> tuple[tuple[str, None], ...]:
+    """What a webhook of MLflow is to be signed with, not sealed yet: nothing, if it brings none. Of others it is not asked."""
+    return ((message.mlflow.secret, None),) if message.mlflow.secret else ()
 
 
 def fields_from_message(message: event_pb2.Webhook) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from penstock_registry.events.domain import (
     retry_delay_s,
 )
 from penstock_registry.events.requests import request_of
+from penstock_registry.events.secrets import SecretBox
 from penstock_registry.events.sending import Sender
 from penstock_registry.events.store import EventStore
 from penstock_registry.store import Stored
@@ -58,11 +59,13 @@ class Dispatcher:
     Args:
         store: Events, webhooks, deliveries.
         sender: Makes requests.
+        box: Opens what they are signed with, and tokens.
         clock: The time.
     """
 
-    def __init__(self, store: EventStore, sender: Sender, clock: Clock) -> None:
+    def __init__(self, store: EventStore, sender: Sender, box: SecretBox, clock: Clock) -> None:
         self._store = store
+        self._box = box
         self._sender = sender
         self._clock = clock
         self._sending: dict[asyncio.Task[None], str] = {}
@@ -140,7 +143,7 @@ class Dispatcher:
             making: Stored[Delivery] | None = claimed
             while making is not None:
                 delivery = making.value
-                request = request_of(webhook, delivery.event, self._clock.now_us(), delivery.request)
+                request = request_of(webhook, delivery.event, self._clock.now_us(), self._box, delivery.request)
                 attempt = (await self._sender.send(request)).attempt
                 after = self._after(webhook, delivery, attempt)
                 written = await self._store.replace_deliveries(project, [(making, after)])

@@ -53,7 +53,7 @@ class HttpTarget:
 
 @dataclass(frozen=True, slots=True)
 class GitHubTarget:
-    """A workflow of GitHub Actions."""
+    """A workflow of GitHub Actions. The token is sealed, as are those of the others."""
 
     api_url: str
     repository: str
@@ -105,8 +105,8 @@ class Webhook:
     """What happens when something happened.
 
     Attributes:
-        secrets: What requests are signed with, newest first, each with when it stops counting; None for the newest. Of one
-            for MLflow there may be none.
+        secrets: What requests are signed with, sealed, newest first, each with when it stops counting; None for the newest.
+            Of one for MLflow there may be none.
         disabled_reason: Why the server disabled it; empty if it did not.
     """
 
@@ -120,7 +120,7 @@ class Webhook:
     enabled: bool
     concurrency_key: ConcurrencyKey
     chain_length_max: int
-    secrets: tuple[tuple[bytes, int | None], ...]
+    secrets: tuple[tuple[str, int | None], ...]
     creator: str
     create_us: int
     update_us: int
@@ -154,8 +154,8 @@ class Webhook:
             case ConcurrencyKey.ALIAS:
                 return f"{self.id}/{event.model_id}@{event.alias}"
 
-    def signing_secrets(self, now_us: int) -> list[bytes]:
-        """The secrets that count now, newest first."""
+    def signing_secrets(self, now_us: int) -> list[str]:
+        """The secrets that count now, sealed, newest first."""
         return [secret for secret, end_us in self.secrets if end_us is None or now_us < end_us]
 
 

@@ -24,6 +24,7 @@ from penstock_registry.events.domain import (
     MlflowTarget,
     Webhook,
 )
+from penstock_registry.events.secrets import SecretBox
 
 __all__ = ["SECRET_PREFIX", "Request", "event_content", "request_of", "secret_text", "signature"]
 
@@ -87,10 +88,11 @@ def event_content(project: str, event: Event) -> dict[str, Any]:
     return {name: value for name, value in content.items() if value}
 
 
-def request_of(webhook: Webhook, event: Event, now_us: int, number: int = 0) -> Request:
-    """The request that tells a webhook of an event: the `number`-th of `Webhook.requests`."""
+def request_of(webhook: Webhook, event: Event, now_us: int, box: SecretBox, number: int = 0) -> Request:
+    """The request that tells a webhook of an event: the `number`-th of `Webhook.requests`. Raises `SecretUnreadable`."""
     project = webhook.project
     content = event_content(project, event)
+    signing = [box.open(sealed) for sealed in webhook.signing_secrets(now_us)]
     match webhook.target:
         case HttpTarget(url):
             body = _json(
@@ -110,7 +112,7 @@ def request_of(webhook: Webhook, event: Event, now_us: int, number: int = 0) -> 
                 "content-type": "application/cloudevents+json; charset=utf-8",
                 "webhook-id": event.id,
                 "webhook-timestamp": str(time_s),
-                "webhook-signature": signature(webhook.signing_secrets(now_us), event.id, time_s, body),
+                "webhook-signature": signature(signing, event.id, time_s, body),
             }
             return Request(url, headers, body)
         case MlflowTarget(url, events):
@@ -125,34 +127,37 @@ def request_of(webhook: Webhook, event: Event, now_us: int, number: int = 0) -> 
                 "x-mlflow-delivery-id": delivery,
                 "x-mlflow-timestamp": str(time_s),
             }
-            if secrets := webhook.signing_secrets(now_us):
-                headers["x-mlflow-signature"] = signature(secrets, delivery, time_s, body)
+            if signing:
+                headers["x-mlflow-signature"] = signature(signing, delivery, time_s, body)
             return Request(url, headers, body)
         case GitHubTarget(api_url, repository, workflow, ref, token):
             url = f"{(api_url or GITHUB_API).rstrip('/')}/repos/{repository}/actions/workflows/{workflow}/dispatches"
             headers = {
                 "accept": "application/vnd.github+json",
-                "authorization": f"Bearer {token}",
+                "authorization": f"Bearer {box.open(token).decode()}",
                 "content-type": "application/json",
                 "user-agent": "penstock",
                 "x-github-api-version": "2022-11-28",
             }
-            return Request(url, headers, _json({"ref": ref, "inputs": _inputs(content)}))
+            return Request(url, headers, _json({"ref": ref, "inputs": _inputs(webhook, event, content)}))
         case GitLabTarget(url, gitlab_project, ref, token):
             place = f"{url.rstrip('/')}/api/v4/projects/{quote(gitlab_project, safe='')}/trigger/pipeline"
-            variables = {f"variables[{name.upper()}]": value for name, value in _inputs(content).items()}
-            form = {"token": token, "ref": ref, **variables}
+            variables = {
+                f"variables[{name.upper()}]": value for name, value in _inputs(webhook, event, content).items()
+            }
+            form = {"token": box.open(token).decode(), "ref": ref, **variables}
             return Request(place, {"content-type": "application/x-www-form-urlencoded"}, urlencode(form).encode())
         case JenkinsTarget(job_url, user, token):
-            basic = base64.b64encode(f"{user}:{token}".encode()).decode()
+            basic = base64.b64encode(f"{user}:".encode() + box.open(token)).decode()
             headers = {"authorization": f"Basic {basic}", "content-type": "application/x-www-form-urlencoded"}
-            form = {name.upper(): value for name, value in _inputs(content).items()}
+            form = {name.upper(): value for name, value in _inputs(webhook, event, content).items()}
             return Request(f"{job_url.rstrip('/')}/buildWithParameters", headers, urlencode(form).encode())
 
 
-def _inputs(content: dict[str, Any]) -> dict[str, str]:
+def _inputs(webhook: Webhook, event: Event, content: dict[str, Any]) -> dict[str, str]:
     """What a CI system is given: few plain texts, and the event without what may be long, which some refuse."""
     short = {name: value for name, value in content.items() if name not in _LONG}
+    key = webhook.key(event)
     return {
         "penstock_event": json.dumps(short, ensure_ascii=False),
         "penstock_model": content["model"],
@@ -160,6 +165,8 @@ def _inputs(content: dict[str, Any]) -> dict[str, str]:
         "penstock_alias": content.get("alias", ""),
         # To be sent back in the environment of whatever the job does here: see `Webhook.chain_length_max`.
         "penstock_chain_length": str(content.get("chainLength", 0) + 1),
+        # For the CI system's own means against jobs that overlap, which take few characters: equal for deliveries of one key.
+        "penstock_concurrency_key": hashlib.sha256(key.encode()).hexdigest()[:32] if key else event.id,
     }
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from penstock_kit.clock import Clock
 from penstock_kit.ids import derived_id, random_id
 from penstock_registry.domain import Event
-from penstock_registry.errors import CursorInvalid, FieldInvalid, WebhookDisabled
+from penstock_registry.errors import CursorInvalid, FieldInvalid, WebhookDisabled, WebhookNotFound
 from penstock_registry.events import mlflow
 from penstock_registry.events.domain import (
     CHAIN_LENGTH_DEFAULT,
@@ -25,6 +26,7 @@ from penstock_registry.events.domain import (
 )
 from penstock_registry.events.guard import TargetGuard
 from penstock_registry.events.requests import GITHUB_API, request_of, secret_text
+from penstock_registry.events.secrets import SecretBox
 from penstock_registry.events.sending import Sender, Sent
 from penstock_registry.events.store import EventStore
 from penstock_registry.store import Stored
@@ -44,11 +46,13 @@ class EventService:
         store: Events, webhooks, deliveries.
         guard: Where webhooks may go.
         sender: Makes requests.
+        box: Seals what they are signed with, and tokens.
         clock: The time.
     """
 
-    def __init__(self, store: EventStore, guard: TargetGuard, sender: Sender, clock: Clock) -> None:
+    def __init__(self, store: EventStore, guard: TargetGuard, sender: Sender, box: SecretBox, clock: Clock) -> None:
         self._store = store
+        self._box = box
         self._guard = guard
         self._sender = sender
         self._clock = clock
@@ -95,8 +99,9 @@ class EventService:
         webhook = replace(
             draft,
             id=random_id(),
+            target=self._sealed(draft.target),
             chain_length_max=draft.chain_length_max or CHAIN_LENGTH_DEFAULT,
-            secrets=((secret, None),) if secret else draft.secrets,
+            secrets=((self._box.seal(secret), None),) if secret else self._sealed_secrets(draft),
             creator=by,
             create_us=now_us,
             update_us=now_us,
@@ -124,9 +129,11 @@ class EventService:
             if isinstance(changed.target, MlflowTarget) != isinstance(webhook.target, MlflowTarget):
                 # The one brings its secret, the other is given one.
                 raise FieldInvalid("A webhook of MLflow stays one: create another.", field="webhook.target")
+            target = changed.target if changed.target is webhook.target else self._sealed(changed.target)
             changed = replace(
                 changed,
-                target=with_token(changed.target, webhook.target),
+                target=with_token(target, webhook.target),
+                secrets=webhook.secrets if changed.secrets is webhook.secrets else self._sealed_secrets(changed),
                 chain_length_max=changed.chain_length_max or CHAIN_LENGTH_DEFAULT,
                 disabled_reason="" if changed.enabled else changed.disabled_reason,
                 update_us=self._clock.now_us(),
@@ -146,13 +153,15 @@ class EventService:
         """
         secret = secrets.token_bytes(SECRET_BYTES)
         now_us = self._clock.now_us()
-        end_us = now_us + SECRET_OVERLAP_S * 1_000_000
+        sealed, end_us = self._box.seal(secret), now_us + SECRET_OVERLAP_S * 1_000_000
 
         def rotated(webhook: Webhook) -> Webhook:
             if isinstance(webhook.target, MlflowTarget):
-                return replace(webhook, secrets=((secret_text(secret).encode(), None),), update_us=now_us)
+                # Its receiver takes the text itself for the key.
+                text = self._box.seal(secret_text(secret).encode())
+                return replace(webhook, secrets=((text, None),), update_us=now_us)
             former = webhook.signing_secrets(now_us)[0]
-            return replace(webhook, secrets=((secret, None), (former, end_us)), update_us=now_us)
+            return replace(webhook, secrets=((sealed, None), (former, end_us)), update_us=now_us)
 
         await self._store.change_webhook(project, webhook_id, rotated)
         return secret_text(secret)
@@ -179,7 +188,7 @@ class EventService:
                 event = Event(random_id(), kind, now_us, "", webhook.model_id or "example_model", 1, webhook.alias)
             case _:
                 raise FieldInvalid("The job of a CI system is not started for a test.", field="name")
-        return await self._sender.send(request_of(webhook, event, now_us))
+        return await self._sender.send(request_of(webhook, event, now_us, self._box))
 
     async def list_deliveries(
         self, project: str, webhook_id: str, *, limit: int, cursor: bytes | None
@@ -206,6 +215,31 @@ class EventService:
             if await self._store.replace_deliveries(project, [(stored, anew)]) is not None:
                 return anew
         raise WebhookDisabled("The delivery is being made right now; try again.")
+
+    async def renew_secrets(self) -> None:
+        """Seals with the newest key what was sealed with former ones, of all projects. Raises `SecretUnreadable`."""
+        for project in await self._store.projects():
+            for stored in await self._store.webhooks(project):
+                if self._renewed(stored.value) != stored.value:
+                    with suppress(WebhookNotFound):
+                        await self._store.change_webhook(project, stored.value.id, self._renewed)
+
+    def _renewed(self, webhook: Webhook) -> Webhook:
+        target = webhook.target
+        if not isinstance(target, HttpTarget | MlflowTarget):
+            target = replace(target, token=self._box.renewed(target.token))
+        secrets_ = tuple((self._box.renewed(sealed), end_us) for sealed, end_us in webhook.secrets)
+        return replace(webhook, target=target, secrets=secrets_)
+
+    def _sealed_secrets(self, webhook: Webhook) -> tuple[tuple[str, int | None], ...]:
+        """Secrets that were brought as they are, sealed."""
+        return tuple((self._box.seal(secret.encode()), end_us) for secret, end_us in webhook.secrets)
+
+    def _sealed(self, target: Target) -> Target:
+        """A target with its token sealed, if it has one."""
+        if isinstance(target, HttpTarget | MlflowTarget) or not target.token:
+            return target
+        return replace(target, token=self._box.seal(target.token.encode()))
 
     def _check(self, webhook: Webhook) -> None:
         """Raises `FieldInvalid`, `TargetForbidden`."""

@@ -27,6 +27,7 @@ from penstock_registry.domain import Event
 from penstock_registry.errors import DeliveryNotFound, EtagMismatch, WebhookLimitReached, WebhookNotFound
 from penstock_registry.events import bodies
 from penstock_registry.events.domain import WEBHOOKS_PER_PROJECT_MAX, Delivery, Webhook
+from penstock_registry.events.secrets import KEY_CHECK_COLLECTION
 from penstock_registry.store import EVENTS, Stored
 
 __all__ = ["EVENT_COLLECTIONS", "EventStore"]
@@ -52,6 +53,7 @@ EVENT_COLLECTIONS: Final = (
     ),
     # How far events have become deliveries.
     Collection(FANOUT),
+    KEY_CHECK_COLLECTION,
 )
 
 
