@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from support.run_index import PROJECT, Platform
 
-from penstock_kit.search import chunks
+from penstock_kit.search import chunks, kept
+from penstock_kit.search.kept import KEPT_COLUMNS
 from penstock_kit.stores.documents import Document, DocumentStore
 from penstock_tracking.domain import JsonText, RunState
-from penstock_tracking.search import RunIndex, RunQuery, index, kept
+from penstock_tracking.search import RunIndex, RunQuery, index
 from penstock_tracking.series.latest import LatestReader
-from penstock_tracking.store import KEPT_COLUMNS, RUNS
+from penstock_tracking.store import RUNS
 
 __all__ = ["CHUNK_ROWS", "check", "keep_soon", "wander"]
 
@@ -21,7 +22,7 @@ CHUNK_ROWS = 8
 
 def keep_soon(patch: pytest.MonkeyPatch) -> None:
     """Has columns kept after every change, in small chunks."""
-    for module in (chunks, index, kept):
+    for module in (chunks, kept):
         patch.setattr(module, "ROWS_PER_CHUNK", CHUNK_ROWS)
     patch.setattr(index, "KEEP_AFTER_CHANGES", 1)
 

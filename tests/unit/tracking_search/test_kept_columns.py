@@ -9,10 +9,12 @@ import pytest
 from support.kept_columns import CHUNK_ROWS, check, keep_soon, wander
 from support.run_index import PROJECT, Platform, platform_at
 
+from penstock_kit.search import kept
+from penstock_kit.search.kept import KEPT_COLUMNS
 from penstock_kit.stores.documents import Document
-from penstock_tracking.search import RunIndex, RunQuery, index, kept
+from penstock_tracking.search import RunIndex, RunQuery, index
 from penstock_tracking.series.latest import LatestReader
-from penstock_tracking.store import KEPT_COLUMNS, RUNS
+from penstock_tracking.store import RUNS
 
 
 @pytest.fixture
@@ -78,12 +80,12 @@ async def test_columns_that_are_not_used_are_unloaded_and_come_back(
 async def test_only_chunks_with_changed_rows_are_written_anew(platform: Platform) -> None:
     await filled(platform)
     await platform.index.keep(PROJECT)
-    before = (await manifest(platform)).body["chunks"]
+    before = (await manifest(platform)).body["tables"]["runs"]
     run = await platform.store.run(PROJECT, f"{CHUNK_ROWS:032x}")
     await platform.change(run.value, notes="changed")
     await platform.add(1_000)
     assert await platform.index.keep(PROJECT)
-    after = (await manifest(platform)).body["chunks"]
+    after = (await manifest(platform)).body["tables"]["runs"]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True, False]
     await check(platform, platform.index, platform.replica())
 
@@ -173,7 +175,7 @@ async def test_an_end_at_any_moment_leaves_what_was_kept(platform: Platform, tmp
     platform.clock.advance(2 * kept.LEFT_OVER_S)
     assert await dying.keep(PROJECT)  # the rows that were not kept still count as changed
     await check(platform, dying, platform.replica())
-    assert len(blobs_of(platform, tmp_path)) == len((await manifest(platform)).body["chunks"])
+    assert len(blobs_of(platform, tmp_path)) == len((await manifest(platform)).body["tables"]["runs"])
 
 
 async def test_searches_while_columns_are_kept(platform: Platform) -> None:
@@ -202,7 +204,7 @@ async def test_a_project_where_most_rows_are_dead_is_read_anew(
         await platform.documents.delete(RUNS, PROJECT, f"{number:032x}")
     await check(platform, platform.index, platform.replica())
     await platform.index.keep(PROJECT)
-    assert len((await manifest(platform)).body["chunks"]) == 1
+    assert len((await manifest(platform)).body["tables"]["runs"]) == 1
     await check(platform, platform.index, platform.replica())
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from penstock_kit.search.kept import KEPT_COLUMNS
 from penstock_kit.stores.documents import (
     BODY_BYTES_MAX,
     Collection,
@@ -48,7 +49,6 @@ __all__ = [
     "COLLECTIONS",
     "DEFAULT_EXPERIMENT_ID",
     "EXPERIMENTS",
-    "KEPT_COLUMNS",
     "RUNS",
     "WRITERS",
     "WRITE_ATTEMPTS_MAX",
@@ -62,7 +62,6 @@ RUNS: Final = "runs"
 COUNTERS: Final = "counters"
 LATEST: Final = "latest"
 DATASETS: Final = "datasets"
-KEPT_COLUMNS: Final = "kept_columns"
 WRITERS: Final = "writers"
 DEFAULT_EXPERIMENT_ID: Final = "0"
 DATASET_FIELDS: Final = ("name", "digest", "source_type", "source", "schema", "profile")

@@ -37,7 +37,7 @@ __all__ = [
     "read_head",
 ]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 ROWS_PER_CHUNK: Final = 8_192
 
 ColumnKey = tuple[str, str]

@@ -2,18 +2,18 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from penstock_kit.clock import Clock
 from penstock_kit.search import ByteBoundedCache
-from penstock_kit.search.chunks import ROWS_PER_CHUNK, ChunkDamaged, ColumnKey, encode_chunk
+from penstock_kit.search.chunks import ChunkDamaged
+from penstock_kit.search.kept import KeptColumns, KeptColumnsLost, Manifest
 from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_kit.threads import in_thread
-from penstock_tracking.search.kept import KeptColumns, KeptColumnsLost, Manifest
-from penstock_tracking.search.project import LatestSource, ProjectRuns
+from penstock_tracking.search.project import RUNS_POSITION, RUNS_TABLE, LatestSource, ProjectRuns
 from penstock_tracking.search.queries import GroupPage, GroupQuery, Question, RunPage, RunQuery
 from penstock_tracking.store import RUNS
 
@@ -35,7 +35,7 @@ class _Step:
     """A step of keeping a project: its runs, how far they are, and whether another step is needed after it."""
 
     runs: ProjectRuns
-    manifest: Manifest
+    positions: Mapping[str, Any]
     more: bool
 
 
@@ -149,7 +149,7 @@ class RunIndex:
         changed = len(runs.table.changed) if runs is not None else 0
         if changed < KEEP_AFTER_CHANGES:
             # Revisions count the writes of a project.
-            since = (kept.revision if kept else 0) + KEEP_AFTER_CHANGES - 1
+            since = (kept.positions[RUNS_POSITION] if kept else 0) + KEEP_AFTER_CHANGES - 1
             if not (await self._documents.changes(RUNS, project, since=since, limit=1)).changes:
                 return False
         if runs is not None and version != (runs.manifest.version if runs.manifest else 0):
@@ -169,7 +169,7 @@ class RunIndex:
         more = await runs.catch_up(
             self._documents, self._metric_log, self._latest, self._kept, pages_max=PAGES_PER_STEP_MAX
         )
-        return _Step(runs, Manifest(runs.revision, runs.names_revision, runs.log_cursor, []), more)
+        return _Step(runs, runs.positions, more)
 
     async def _keep_step(self, step: _Step) -> bool:
         runs = step.runs
@@ -180,7 +180,7 @@ class RunIndex:
             # Later changes may be among them. Who reads them takes them over once more, which changes nothing.
             changed = runs.table.take_changed()
         try:
-            published = await self._write_changed(runs, changed, step.manifest)
+            published = await self._write_changed(runs, changed, step.positions)
         except (KeptColumnsLost, ChunkDamaged) as error:
             _log.warning("The kept columns of %s are lost and will be made anew: %s", runs.project, error)
             await self._forget(runs.project, runs.manifest)
@@ -194,34 +194,18 @@ class RunIndex:
             self._projects.drop(runs.project)
         return published
 
-    async def _write_changed(self, runs: ProjectRuns, changed: set[int], manifest: Manifest) -> bool:
-        """Writes the chunks with changed rows, and the manifest. Returns False if somebody else was quicker.
-
-        A search may come between two chunks, so a chunk may hold later changes than the manifest says.
-        """
+    async def _write_changed(self, runs: ProjectRuns, changed: set[int], positions: Mapping[str, Any]) -> bool:
+        """Writes the chunks with changed rows, and the manifest. Returns False if somebody else was quicker."""
         before = runs.manifest
-        kept = dict(enumerate(before.chunks if before else ()))
-        chunks = dict(enumerate(runs.chunks))
-        included: list[tuple[ColumnKey, Mapping[int, Any]]] = []
-        for number in sorted({row // ROWS_PER_CHUNK for row in changed}):
-            async with runs.lock:
-                before_it = chunks.get(number)
-                needed = before_it is not None and before_it.sections and not runs.table.loaded
-                body = await self._kept.body(kept[number]) if needed else b""
-                first = number * ROWS_PER_CHUNK
-                note = runs.note(first, min(first + ROWS_PER_CHUNK, runs.table.row_count))
-                encoded = await in_thread(encode_chunk, runs.table, number, before_it, body, note)
-            kept[number] = await self._kept.write(runs.project, encoded)
-            chunks[number] = encoded.chunk
-            included += encoded.included.items()
-        manifest = replace(manifest, chunks=[kept[number] for number in sorted(kept)])
+        chunks = (before.tables[RUNS_TABLE] if before else (), runs.chunks)
+        written = await self._kept.write_table(runs.project, runs.table, runs.lock, chunks, changed, runs.note)
+        manifest = Manifest(positions, {RUNS_TABLE: written.kept})
         published = await self._kept.publish(runs.project, manifest, instead_of=before.version if before else 0)
         if published is None:
             return False
         async with runs.lock:
-            runs.manifest, runs.chunks = published, [chunks[number] for number in sorted(chunks)]
-            for key, rows in included:
-                runs.table.columns[key].settle(rows)
+            runs.manifest, runs.chunks = published, written.chunks
+            written.settle(runs.table)
             runs.keeping = False
             runs.trim(PROJECT_BYTES_MAX)
         return True

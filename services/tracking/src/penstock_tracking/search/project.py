@@ -9,23 +9,29 @@ import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from penstock_kit.search import ATTRIBUTES, ColumnType, Field, Operator, Table
 from penstock_kit.search.chunks import Chunk, ChunkRows, ColumnKey, load_rows
+from penstock_kit.search.kept import KeptColumns, Manifest
 from penstock_kit.search.value_columns import ValueColumn
 from penstock_kit.stores.documents import Change, DocumentStore
 from penstock_kit.stores.metric_log import MetricLog
 from penstock_kit.threads import in_thread
 from penstock_tracking.errors import RunNotFound
 from penstock_tracking.search.fields import EXPERIMENT, METRICS, RUN_SCHEMA, metric_cells, record_cells
-from penstock_tracking.search.kept import KeptColumns, Manifest
 from penstock_tracking.series.latest import LatestValue
 from penstock_tracking.store import EXPERIMENTS, RUNS, run_from_document
 
-__all__ = ["LatestSource", "ProjectRuns"]
+__all__ = ["RUNS_POSITION", "RUNS_TABLE", "LatestSource", "ProjectRuns"]
+
+# In the manifest of what is kept.
+RUNS_TABLE: Final = "runs"
+RUNS_POSITION: Final = "runs"
+EXPERIMENTS_POSITION: Final = "experiments"
+LOG_POSITION: Final = "log"
 
 LATEST_AT_ONCE: Final = 4  # runs whose latest values are read at the same time: acknowledgements need threads too
 LOG_KEY_BYTES: Final = 16
@@ -101,13 +107,23 @@ class ProjectRuns:
         manifest = await kept.manifest(project)
         if manifest is None:
             return cls(project, Table(RUN_SCHEMA), log_cursor)
-        read = await kept.chunks(manifest)
+        read = await kept.chunks(manifest.tables[RUNS_TABLE])
         chunks = [chunk for chunk, _ in read]
-        runs = cls(project, Table(RUN_SCHEMA), manifest.log_cursor, manifest.revision, manifest, chunks)
-        runs.names_revision = manifest.experiments_revision
+        at = manifest.positions
+        runs = cls(project, Table(RUN_SCHEMA), at[LOG_POSITION], at[RUNS_POSITION], manifest, chunks)
+        runs.names_revision = at[EXPERIMENTS_POSITION]
         await in_thread(runs._take_chunks, read)
         await in_thread(_spare_from_collection)
         return runs
+
+    @property
+    def positions(self) -> dict[str, Any]:
+        """How far it is in each feed, for the manifest of what is kept."""
+        return {
+            RUNS_POSITION: self.revision,
+            EXPERIMENTS_POSITION: self.names_revision,
+            LOG_POSITION: self.log_cursor,
+        }
 
     @property
     def nbytes(self) -> int:
@@ -166,7 +182,7 @@ class ProjectRuns:
             if not column.loaded and key not in missing:
                 missing.append(key)
         if missing and self.manifest is not None:
-            pieces = await kept.pieces(self.manifest, self.chunks, missing)
+            pieces = await kept.pieces(self.manifest.tables[RUNS_TABLE], self.chunks, missing)
             await in_thread(lambda: [self.table.columns[key].load(pieces.get(key, [])) for key in missing])
             await in_thread(_spare_from_collection)
 

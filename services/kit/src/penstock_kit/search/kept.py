@@ -1,7 +1,7 @@
-"""Columns that outlive the process: the columns of a project as chunks in the blob store, and which chunks go together.
+"""Columns that outlive the process: tables of a project as chunks in the blob store, and which chunks go together.
 
-Kept columns are a shortcut: everything in them can be read from the run documents and the metric log. So they may be late,
-and they may be lost. Each chunk is a blob that is never written again. A manifest in the document store names the chunks
+Kept columns are a shortcut: everything in them can be read from what they were made of. So they may be late, and they may be
+lost. Each chunk is a blob that is never written again. A manifest in the document store names the chunks
 that go together, with the digests of their heads, and the changes that they hold. It is replaced only if it is as it was
 read: of two replicas that keep at once one wins, and a process that ends in the middle leaves blobs that no manifest names.
 Those are removed later.
@@ -11,9 +11,9 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from penstock_kit.clock import Clock
 from penstock_kit.search.chunks import (
@@ -24,15 +24,19 @@ from penstock_kit.search.chunks import (
     ChunkRows,
     ColumnKey,
     EncodedChunk,
+    encode_chunk,
     read_head,
 )
 from penstock_kit.search.columns import Piece
+from penstock_kit.search.table import Table
 from penstock_kit.stores.blobs import BlobMissing, BlobStore
 from penstock_kit.stores.documents import DocumentExists, DocumentMissing, DocumentStore, VersionConflict
 from penstock_kit.threads import in_thread
-from penstock_tracking.store import KEPT_COLUMNS
 
-__all__ = ["KeptChunk", "KeptColumns", "KeptColumnsLost", "Manifest"]
+__all__ = ["KEPT_COLUMNS", "KeptChunk", "KeptColumns", "KeptColumnsLost", "Manifest", "WrittenTable"]
+
+KEPT_COLUMNS: Final = "kept_columns"
+"""The collection of the manifests, which whoever opens a store for this declares."""
 
 READS_AT_ONCE: Final = 8
 LEFT_OVER_S: Final = (
@@ -60,18 +64,34 @@ class Manifest:
     """Which chunks go together.
 
     Attributes:
-        revision: Of the run documents: every change up to it is in the chunks.
-        experiments_revision: The same of the experiments.
-        log_cursor: The same of the metric log.
-        chunks: In order of their rows.
+        positions: How far in each feed: every change up to there is in the chunks. By names of whoever keeps them.
+        tables: The chunks of each table, in order of their rows.
         version: Of the document; 0 if it is not written yet.
     """
 
-    revision: int
-    experiments_revision: int
-    log_cursor: bytes
-    chunks: Sequence[KeptChunk]
+    positions: Mapping[str, Any]
+    tables: Mapping[str, Sequence[KeptChunk]]
     version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenTable:
+    """A table as it was written.
+
+    Attributes:
+        kept: Its chunks: those that were written now, and those of before that did not change.
+        chunks: Where their columns are.
+        included: What had been written to columns that were not loaded, and is in the chunks now.
+    """
+
+    kept: Sequence[KeptChunk]
+    chunks: Sequence[Chunk]
+    included: Sequence[tuple[ColumnKey, Mapping[int, Any]]]
+
+    def settle(self, table: Table) -> None:
+        """Has a table forget what it held on top of the chunks of before."""
+        for key, rows in self.included:
+            table.columns[key].settle(rows)
 
 
 class KeptColumns:
@@ -88,14 +108,8 @@ class KeptColumns:
         if _MANIFEST not in found:
             return None
         document = found[_MANIFEST]
-        body = document.body
-        return Manifest(
-            body["revision"],
-            body["experiments_revision"],
-            body["log_cursor"],
-            [KeptChunk(*chunk) for chunk in body["chunks"]],
-            document.version,
-        )
+        tables = {name: [KeptChunk(*chunk) for chunk in chunks] for name, chunks in document.body["tables"].items()}
+        return Manifest(document.body["positions"], tables, document.version)
 
     async def publish(self, project: str, manifest: Manifest, *, instead_of: int) -> Manifest | None:
         """Makes a manifest the newest. Returns it as it is kept, None if somebody else was quicker.
@@ -105,12 +119,11 @@ class KeptColumns:
             manifest: The manifest.
             instead_of: The version of the one it replaces, 0 if there was none.
         """
-        body = {
-            "revision": manifest.revision,
-            "experiments_revision": manifest.experiments_revision,
-            "log_cursor": manifest.log_cursor,
-            "chunks": [[chunk.blob, chunk.head_bytes, chunk.head_sha256] for chunk in manifest.chunks],
+        tables = {
+            name: [[chunk.blob, chunk.head_bytes, chunk.head_sha256] for chunk in chunks]
+            for name, chunks in manifest.tables.items()
         }
+        body = {"positions": dict(manifest.positions), "tables": tables}
         try:
             if instead_of:
                 document = await self._documents.replace(KEPT_COLUMNS, project, _MANIFEST, body, expected=instead_of)
@@ -118,13 +131,7 @@ class KeptColumns:
                 document = await self._documents.insert(KEPT_COLUMNS, project, _MANIFEST, body)
         except (VersionConflict, DocumentExists, DocumentMissing):
             return None
-        return Manifest(
-            manifest.revision,
-            manifest.experiments_revision,
-            manifest.log_cursor,
-            manifest.chunks,
-            document.version,
-        )
+        return replace(manifest, version=document.version)
 
     async def forget(self, project: str, version: int) -> None:
         """Removes a manifest, unless there is a newer one."""
@@ -133,8 +140,8 @@ class KeptColumns:
         except (VersionConflict, DocumentMissing):
             return
 
-    async def chunks(self, manifest: Manifest) -> list[tuple[Chunk, ChunkRows]]:
-        """Returns which rows and columns there are, in order. Raises `KeptColumnsLost`."""
+    async def chunks(self, kept: Sequence[KeptChunk]) -> list[tuple[Chunk, ChunkRows]]:
+        """Returns which rows and columns a table has, in order. Raises `KeptColumnsLost`."""
         limit = asyncio.Semaphore(READS_AT_ONCE)
 
         async def head(chunk: KeptChunk) -> bytes:
@@ -147,27 +154,27 @@ class KeptColumns:
         def read(heads: Sequence[bytes]) -> list[tuple[Chunk, ChunkRows]]:
             return [read_head(number * ROWS_PER_CHUNK, data) for number, data in enumerate(heads)]
 
-        heads = await asyncio.gather(*map(head, manifest.chunks))
+        heads = await asyncio.gather(*map(head, kept))
         try:
             return await in_thread(read, heads)
         except ChunkDamaged as error:
             raise KeptColumnsLost(str(error)) from None
 
     async def pieces(
-        self, manifest: Manifest, chunks: Sequence[Chunk], keys: Iterable[ColumnKey]
+        self, kept: Sequence[KeptChunk], chunks: Sequence[Chunk], keys: Iterable[ColumnKey]
     ) -> dict[ColumnKey, list[Piece]]:
         """Returns the values of columns, in order of the chunks. Raises `KeptColumnsLost`."""
         limit = asyncio.Semaphore(READS_AT_ONCE)
 
-        async def piece(kept: KeptChunk, chunk: Chunk, key: ColumnKey) -> bytes:
+        async def piece(place: KeptChunk, chunk: Chunk, key: ColumnKey) -> bytes:
             section = chunk.sections[key]
             async with limit:
-                return await self._read(kept.blob, kept.head_bytes + section.offset, section.length)
+                return await self._read(place.blob, place.head_bytes + section.offset, section.length)
 
         wanted = [
-            (kept, chunk, key)
+            (place, chunk, key)
             for key in keys
-            for kept, chunk in zip(manifest.chunks, chunks, strict=True)
+            for place, chunk in zip(kept, chunks, strict=True)
             if key in chunk.sections
         ]
         read = await asyncio.gather(*(piece(*one) for one in wanted))
@@ -183,13 +190,45 @@ class KeptColumns:
         except ChunkDamaged as error:
             raise KeptColumnsLost(str(error)) from None
 
-    async def body(self, chunk: KeptChunk) -> bytes:
-        """Returns all sections of a chunk. Raises `KeptColumnsLost`."""
-        return await self._read(chunk.blob, chunk.head_bytes, None)
+    async def write_table(
+        self,
+        project: str,
+        table: Table,
+        lock: asyncio.Lock,
+        before: tuple[Sequence[KeptChunk], Sequence[Chunk]],
+        changed: Iterable[int],
+        note: Callable[[int, int], bytes],
+    ) -> WrittenTable:
+        """Writes the chunks with changed rows, which count once a manifest names them.
 
-    async def write(self, project: str, encoded: EncodedChunk) -> KeptChunk:
-        """Writes a chunk, which counts once a manifest names it."""
+        Raises `KeptColumnsLost`, `ChunkDamaged`.
 
+        Args:
+            project: The project.
+            table: The table.
+            lock: Held by whoever reads or writes the table. It is let go between two chunks, so a chunk may hold later
+                changes than the one before: whoever reads them takes them over once more.
+            before: The chunks as they were kept last.
+            changed: The rows that changed since.
+            note: What is added to the head of a chunk, by its first row and that after its last one.
+        """
+        kept, chunks = dict(enumerate(before[0])), dict(enumerate(before[1]))
+        included: list[tuple[ColumnKey, Mapping[int, Any]]] = []
+        for number in sorted({row // ROWS_PER_CHUNK for row in changed}):
+            async with lock:
+                former = chunks.get(number)
+                needed = former is not None and former.sections and not table.loaded
+                body = await self._read(kept[number].blob, kept[number].head_bytes, None) if needed else b""
+                first = number * ROWS_PER_CHUNK
+                noted = note(first, min(first + ROWS_PER_CHUNK, table.row_count))
+                encoded = await in_thread(encode_chunk, table, number, former, body, noted)
+            kept[number] = await self._write(project, encoded)
+            chunks[number] = encoded.chunk
+            included += encoded.included.items()
+        order = sorted(kept)
+        return WrittenTable([kept[number] for number in order], [chunks[number] for number in order], included)
+
+    async def _write(self, project: str, encoded: EncodedChunk) -> KeptChunk:
         async def content() -> AsyncIterator[bytes]:
             yield encoded.head
             yield encoded.body
@@ -201,7 +240,8 @@ class KeptColumns:
     async def sweep(self, project: str) -> None:
         """Removes the blobs that no manifest names, once they are old."""
         manifest = await self.manifest(project)
-        named = {chunk.blob for chunk in manifest.chunks} if manifest else set[str]()
+        tables = manifest.tables.values() if manifest else ()
+        named = {chunk.blob for chunks in tables for chunk in chunks}
         folder = _folder(project)
         youngest = f"{folder}{self._clock.now_us() - LEFT_OVER_S * 1_000_000:016x}"
         cursor: str | None = None
