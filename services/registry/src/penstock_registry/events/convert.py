@@ -127,7 +127,7 @@ def target_from_message(message: event_pb2.Webhook) -> Target:
 
 
 def secrets_from_message(message: event_pb2.Webhook) -> tuple[tuple[str, None], ...]:
-    """What a webhook of MLflow is to be signed with, not sealed yet: nothing, if it brings none. Of others it is not asked."""
+    """What one of MLflow is to be signed with, not sealed yet: nothing if it brings none. Of others it is not asked."""
     return ((message.mlflow.secret, None),) if message.mlflow.secret else ()
 
 
