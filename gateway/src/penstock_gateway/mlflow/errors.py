@@ -10,6 +10,9 @@ from penstock_kit.errors import PenstockError
 
 __all__ = ["MlflowError", "from_platform", "invalid", "missing"]
 
+MESSAGE_CHARS_MAX: Final = 10_000
+"""Of a message, which may quote what was sent."""
+
 INTERNAL: Final = "INTERNAL_ERROR"
 INVALID: Final = "INVALID_PARAMETER_VALUE"
 MISSING: Final = "RESOURCE_DOES_NOT_EXIST"
@@ -66,7 +69,8 @@ class MlflowError(Exception):
 
     def body(self) -> bytes:
         """The JSON of it."""
-        return json.dumps({"error_code": self.error_code, "message": self.message}).encode()
+        message = self.message if len(self.message) <= MESSAGE_CHARS_MAX else self.message[:MESSAGE_CHARS_MAX] + "..."
+        return json.dumps({"error_code": self.error_code, "message": message}).encode()
 
 
 def invalid(message: str) -> MlflowError:
