@@ -81,6 +81,7 @@ def test_lightgbm(train: Train, client: Client) -> None:
     told = train("lightgbm")
     assert told["there"].keys() == told["points"].keys()
     check_params(told, {"objective": "binary", "num_leaves": 7, "metric": ["binary_logloss", "auc"]})
+    assert len(told["points"]["held-out/auc"]) < 60, "it did not stop early"
     goals = {definition.key: definition.goal for definition in client.run(told["run"]).metric_definitions}
     assert goals["held-out/auc"] != goals["held-out/binary_logloss"]
 

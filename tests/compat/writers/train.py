@@ -86,6 +86,7 @@ def lightgbm(home: str, project: str) -> dict[str, Any]:
         "objective": "binary",
         "metric": ["binary_logloss", "auc"],
         "num_leaves": 7,
+        "learning_rate": 0.9,
         "verbose": -1,
         "num_threads": 1,
     }

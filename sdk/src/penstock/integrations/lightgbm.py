@@ -1,6 +1,6 @@
 """LightGBM: a callback for `lightgbm.train`, `lightgbm.cv` and its estimators."""
 
-from typing import Any, Final
+from typing import Any
 
 from lightgbm.callback import CallbackEnv
 
@@ -27,12 +27,11 @@ class PenstockCallback:
         prefix: Goes before every name, such as `fold-1/`.
     """
 
-    order: Final = 20
-    """Before early stopping, which is at 30 and ends the round."""
-    before_iteration: Final = False
-
     def __init__(self, *, run: Run | None = None, prefix: str = "") -> None:
         self._target = Target(run, prefix)
+        # LightGBM looks into the object itself. Early stopping is at 30, and whatever comes after it misses the last round.
+        self.order = 20
+        self.before_iteration = False
 
     def __call__(self, env: CallbackEnv) -> None:
         """Logs a round; the first one with the params."""
