@@ -60,6 +60,9 @@ async def state_of(whole: Installation, run: str, model: str) -> list[Any]:
 
 
 def checked(route: Route, answer: Any, sent: Any) -> None:
+    if answer.status_code == 501:  # which MLflow answers as well
+        assert answer.json()["error_code"] == "NOT_IMPLEMENTED"
+        return
     assert answer.status_code < 500, (route.path, sent, answer.text)
     if answer.status_code >= 400:
         assert {"error_code", "message"} <= set(answer.json()), (route.path, sent)

@@ -21,7 +21,7 @@ VOLATILE = frozenset(
 )
 """Times that a server takes from its clock."""
 
-HOLD_NUMBERS = frozenset({"experiment_id", "artifact_location", "artifact_uri"})
+HOLD_NUMBERS = frozenset({"experiment_id", "artifact_location", "artifact_uri", "root_uri"})
 """Where the number of an experiment may stand."""
 
 

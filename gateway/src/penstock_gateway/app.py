@@ -62,7 +62,9 @@ class Gateway:
             routes=routes,
             twins=self._twins,
             files=Files(self._backends["artifact"], callers),
-            mlflow=MlflowApi({name: self._backends[name] for name in ("tracking", "registry")}, callers, tracer),
+            mlflow=MlflowApi(
+                {name: self._backends[name] for name in ("tracking", "registry", "artifact")}, callers, tracer
+            ),
             dashboard=self._dashboard,
             hosts=HostList(settings.public_hosts.split(",")),
             identity=identity,

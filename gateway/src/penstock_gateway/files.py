@@ -1,11 +1,13 @@
-"""Files of artifacts over HTTP, as they are: `GET /files/{version}/{path}` for browsers, curl and any language.
+"""Files over HTTP, as they are: `GET /files/{what has the file}/{path}` for browsers, curl and any language.
 
-`/files/projects/p/artifacts/a/versions/3/some/file.bin`, `latest` for the newest version. The bytes pass through in pieces of
-1 MiB. They are always an attachment of no type that a browser would show: what somebody uploaded must not run here.
+`/files/projects/p/artifacts/a/versions/3/some/file.bin`, `latest` for the newest version; of runs and logged models
+`/files/projects/p/runs/{run}/some/file.bin`. The bytes pass through in pieces of 1 MiB. They are always an attachment of no
+type that a browser would show: what somebody uploaded must not run here.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -14,20 +16,35 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from penstock.api.artifact.v1 import artifact_service_pb2 as pb
+from penstock.api.artifact.v1.artifact_pb2 import BlobId
 from penstock_gateway.backends import Backend
 from penstock_gateway.callers import Callers, bearer_token
 from penstock_gateway.errors import MethodNotAllowed, RouteNotFound, RpcFailed, backend_status
-from penstock_kit.names import ArtifactVersionName
 
-__all__ = ["PREFIX", "Files"]
+__all__ = ["PREFIX", "Files", "Range", "file_answer", "wanted_range"]
 
 PREFIX: Final = "/files/"
 
 EOF: Any = grpc.aio.EOF  # pyrefly: ignore[missing-attribute] - the stubs lack it
 
-_FILE = re.compile(r"(?P<version>projects/[^/]+/artifacts/[^/]+/versions/[^/]+)/(?P<path>.+)", re.DOTALL)
+_FILE = re.compile(
+    r"(?P<name>projects/[^/]+/(?:artifacts/[^/]+/versions|runs|loggedModels)/[^/]+)/(?P<path>.+)", re.DOTALL
+)
 _RANGE = re.compile(r"bytes=(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})")
 _OK, _PARTIAL, _NOT_SATISFIABLE = 200, 206, 416
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The first and the last byte that are asked for; None for none said."""
+
+    first: int | None = None
+    last: int | None = None
+
+    @property
+    def length(self) -> int:
+        """How many bytes that are; 0 for all to the end."""
+        return 0 if self.last is None else self.last - (self.first or 0) + 1
 
 
 class Files:
@@ -57,17 +74,17 @@ class Files:
         match = _FILE.fullmatch(request.scope["path"].removeprefix(PREFIX))
         if match is None:
             raise RouteNotFound(
-                "A file is at /files/projects/{project}/artifacts/{artifact}/versions/{version}/{path}."
+                "A file is at /files/projects/{project}/artifacts/{artifact}/versions/{version}/{path}, or at "
+                "/files/projects/{project}/runs/{run}/{path}."
             )
-        version = ArtifactVersionName.parse(match["version"])
-        first, last = _range(request)
+        wanted = wanted_range(request)
         secret = bearer_token(request)
         call = self._download(
             pb.DownloadFileRequest(
-                name=str(version),
+                name=match["name"],
                 path=match["path"],
-                offset=first or 0,
-                length_bytes=0 if last is None else last - (first or 0) + 1,
+                offset=wanted.first or 0,
+                length_bytes=wanted.length,
             ),
             metadata=await self._callers.metadata(request, secret),
         )
@@ -77,33 +94,40 @@ class Files:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 self._callers.refused(secret)
             raise RpcFailed(backend_status(error, self._name)) from error
-        return _answer(call, head.blob, match["path"], first, last)
+        return file_answer(_pieces(call), head.blob, match["path"], wanted)
 
 
-def _answer(call: Any, blob: Any, path: str, first: int | None, last: int | None) -> Response:
+def file_answer(pieces: AsyncGenerator[bytes], blob: BlobId, path: str, wanted: Range) -> Response:
+    """Answers with a file: an attachment of no type that a browser would show.
+
+    Args:
+        pieces: Its bytes in the range that is wanted.
+        blob: The whole file's id.
+        path: Whose last segment is its name.
+        wanted: The range. One that begins behind the end is answered as not satisfiable.
+    """
     size = blob.size_bytes
-    if first is not None and first >= size:
-        call.cancel()
+    if wanted.first is not None and wanted.first >= size:
         return Response(status_code=_NOT_SATISFIABLE, headers={"Content-Range": f"bytes */{size}"})
-    start = first or 0
-    end = size if last is None else min(last + 1, size)
+    start = wanted.first or 0
+    end = size if wanted.last is None else min(wanted.last + 1, size)
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}",
         "Content-Length": str(end - start),
         "ETag": f'"{blob.sha256}"',
     }
-    if first is not None:
+    if wanted.first is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     return StreamingResponse(
-        _pieces(call),
-        status_code=_OK if first is None else _PARTIAL,
+        pieces,
+        status_code=_OK if wanted.first is None else _PARTIAL,
         media_type="application/octet-stream",
         headers=headers,
     )
 
 
-async def _pieces(call: Any) -> AsyncIterator[bytes]:
+async def _pieces(call: Any) -> AsyncGenerator[bytes]:
     try:
         while (response := await call.read()) is not EOF:
             yield response.data
@@ -111,12 +135,12 @@ async def _pieces(call: Any) -> AsyncIterator[bytes]:
         call.cancel()
 
 
-def _range(request: Request) -> tuple[int | None, int | None]:
-    """The first and the last byte that are asked for; None for none said. A header that is not understood is left out."""
+def wanted_range(request: Request) -> Range:
+    """The range that a request asks for. A header that is not understood is left out."""
     match = _RANGE.fullmatch(request.headers.get("range", ""))
     # With a condition we would have to know the file first; the whole file is always right.
     if match is None or "if-range" in request.headers:
-        return None, None
+        return Range()
     first = int(match["first"])
     last = int(match["last"]) if match["last"] else None
-    return (None, None) if last is not None and last < first else (first, last)
+    return Range() if last is not None and last < first else Range(first, last)

@@ -19,7 +19,7 @@ from penstock_gateway.mlflow import server
 from penstock_gateway.mlflow.calls import Call, Services
 from penstock_gateway.mlflow.errors import MlflowError, from_platform, invalid
 from penstock_gateway.mlflow.fields import Query
-from penstock_gateway.mlflow.routes import Route, find
+from penstock_gateway.mlflow.routes import FileRoute, find
 from penstock_kit.errors import PenstockError
 from penstock_kit.traces import Tracer
 
@@ -32,9 +32,9 @@ OFFLOAD_BYTES: Final = 262_144
 """Larger bodies are read in a thread: megabytes would hold the event loop, and every stream on it."""
 
 _LOG = logging.getLogger(__name__)
-_PROJECT: Final = re.compile(r"/projects/([^/]+)(/.*)")
+_PROJECT: Final = re.compile(r"/projects/([^/]+)(/.*)", re.DOTALL)
 _PROJECT_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-_API: Final = re.compile(r"/(?:ajax-)?api/[23]\.0(?:/.*)?|/v1/traces")
+_API: Final = re.compile(r"/(?:ajax-)?api/[23]\.0(?:/.*)?|/v1/traces", re.DOTALL)
 _OPEN: Final = frozenset({"/health", "/version", "/api/3.0/mlflow/server-info"})
 
 
@@ -97,20 +97,21 @@ class MlflowApi:
         route, varying = found
         request.state.route = f"mlflow {route.path}"
         secret = basic_or_bearer_token(request)
-        body = _query(request) if request.method == "GET" else await _body(request)
+        if isinstance(route, FileRoute):
+            body: Any = {}
+        else:
+            body = _query(request) if request.method == "GET" else await _body(request)
         metadata = await self._callers.metadata(request, secret)
         call = Call(project, body, varying, self._services, metadata)
         try:
-            return await _answered(route, call)
+            if isinstance(route, FileRoute):
+                return await route.operation(call, request)
+            answer = await route.operation(call)
+            return Response(answer if isinstance(answer, bytes) else json_text.dumps(answer), media_type=JSON)
         except PenstockError as error:
             if code_of(status_of(error)).name == "UNAUTHENTICATED":
                 self._callers.refused(secret)
             raise
-
-
-async def _answered(route: Route, call: Call) -> Response:
-    answer = await route.operation(call)
-    return Response(answer if isinstance(answer, bytes) else json_text.dumps(answer), media_type=JSON)
 
 
 async def _body(request: Request) -> Any:

@@ -1,7 +1,8 @@
 """One request of a client of MLflow: what it says, and the way to the services that answer it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,13 +59,15 @@ class Services:
             return await asyncio.to_thread(answer_class.FromString, answer)
         return answer_class.FromString(answer)
 
-    async def stream(self, name: str, request: Message, metadata: list[tuple[str, str]]) -> AsyncIterator[Any]:
+    async def stream(
+        self, name: str, request: Message, metadata: list[tuple[str, str]], timeout_s: float
+    ) -> AsyncGenerator[Any]:
         """Calls a method that answers with a stream. Raises `RpcFailed`."""
         backend, answer_class = self._methods[name]
         path = f"{backend.service.full_name}/{name}"
         with carried(self._tracer, path, metadata) as (outgoing, end):
             call = backend.channel.unary_stream(f"/{path}")(
-                request.SerializeToString(), metadata=outgoing, timeout=STREAM_TIMEOUT_S
+                request.SerializeToString(), metadata=outgoing, timeout=timeout_s
             )
             try:
                 async for piece in call:
@@ -75,6 +78,34 @@ class Services:
             finally:
                 call.cancel()
             end(grpc.StatusCode.OK)
+
+    async def send(
+        self, name: str, requests: AsyncIterator[Message], metadata: list[tuple[str, str]], timeout_s: float
+    ) -> Any:
+        """Calls a method that lets a stream in after its first message, and answers at its end.
+
+        Raises `RpcFailed`, and what `requests` raises.
+        """
+        backend, answer_class = self._methods[name]
+        path = f"{backend.service.full_name}/{name}"
+        with carried(self._tracer, path, metadata) as (outgoing, end):
+            call = backend.channel.stream_stream(f"/{path}")(metadata=outgoing, timeout=timeout_s)
+            try:
+                await call.write((await anext(requests)).SerializeToString())
+                await call.read()
+                # The service may end the call before all is sent: reading tells how.
+                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    async for request in requests:
+                        await call.write(request.SerializeToString())
+                    await call.done_writing()
+                answer = await call.read()
+            except grpc.aio.AioRpcError as error:
+                end(error.code())
+                raise RpcFailed(backend_status(error, backend.name)) from error
+            finally:
+                call.cancel()
+            end(grpc.StatusCode.OK)
+        return answer_class.FromString(answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +139,13 @@ class Call:
         """Calls a method of a service. Raises `RpcFailed`."""
         return await self.services.unary(name, request, self.metadata)
 
-    def stream(self, name: str, request: Message) -> AsyncIterator[Any]:
+    def stream(self, name: str, request: Message, timeout_s: float = STREAM_TIMEOUT_S) -> AsyncGenerator[Any]:
         """Calls a method that answers with a stream. Raises `RpcFailed`."""
-        return self.services.stream(name, request, self.metadata)
+        return self.services.stream(name, request, self.metadata, timeout_s)
+
+    async def send(self, name: str, requests: AsyncIterator[Message], timeout_s: float) -> Any:
+        """Calls a method that lets a stream in after its first message, and answers at its end.
+
+        Raises `RpcFailed`, and what `requests` raises.
+        """
+        return await self.services.send(name, requests, self.metadata, timeout_s)

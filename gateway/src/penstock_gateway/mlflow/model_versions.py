@@ -26,7 +26,7 @@ from penstock_gateway.mlflow.registered_models import (
     version_json,
     version_number,
 )
-from penstock_gateway.mlflow.uris import checked_source, is_below
+from penstock_gateway.mlflow.uris import KEPT_HERE, checked_source, is_below
 
 __all__ = [
     "create",
@@ -270,7 +270,7 @@ async def _tell_logged_model(call: Call, model_id: str, name: str, number: int) 
 
 
 def _kept_here(source: str) -> bool:
-    return source.startswith("mlflow-artifacts:")
+    return source.startswith(KEPT_HERE)
 
 
 def _elsewhere(source: str, what: str) -> MlflowError:

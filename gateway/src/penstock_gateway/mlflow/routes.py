@@ -5,7 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from penstock_gateway.mlflow import (
+    artifacts,
     experiments,
     inputs,
     logged_models,
@@ -18,10 +22,14 @@ from penstock_gateway.mlflow import (
 from penstock_gateway.mlflow.calls import Call
 from penstock_gateway.mlflow.entities import Json
 
-__all__ = ["ROUTES", "Operation", "Route", "find"]
+__all__ = ["ROUTES", "FileRoute", "Operation", "Route", "find"]
 
 Operation = Callable[[Call], Awaitable[Json | bytes]]
 """Answers a request with JSON, or with the bytes of it."""
+
+
+FileOperation = Callable[[Call, Request], Awaitable[Response]]
+"""Takes or gives a file, which passes through piece by piece. What it raises is answered as of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,15 @@ class Route:
     method: str
     path: str
     operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class FileRoute:
+    """Likewise of an operation on the bytes of a file."""
+
+    method: str
+    path: str
+    operation: FileOperation
 
 
 ROUTES: Final = (
@@ -102,17 +119,35 @@ ROUTES: Final = (
     Route("PATCH", "/2.0/mlflow/webhooks/{webhook_id}", webhooks.update),
     Route("DELETE", "/2.0/mlflow/webhooks/{webhook_id}", webhooks.delete),
     Route("POST", "/2.0/mlflow/webhooks/{webhook_id}/test", webhooks.test),
+    Route("GET", "/2.0/mlflow/artifacts/list", artifacts.list_of_run),
+    Route("GET", "/2.0/mlflow/logged-models/{model_id}/artifacts/directories", artifacts.list_of_logged_model),
+    Route("POST", "/2.0/mlflow/artifacts/presigned-upload-url", artifacts.presigned_upload),
+    Route("POST", "/2.0/mlflow/artifacts/presigned-download-url", artifacts.presigned_download),
+    Route("GET", "/2.0/mlflow-artifacts/artifacts", artifacts.list_files),
+    FileRoute("GET", "/2.0/mlflow-artifacts/artifacts/{artifact_path}", artifacts.download),
+    FileRoute("PUT", "/2.0/mlflow-artifacts/artifacts/{artifact_path}", artifacts.upload),
+    Route("DELETE", "/2.0/mlflow-artifacts/artifacts/{artifact_path}", artifacts.delete),
+    Route("GET", "/2.0/mlflow-artifacts/presigned/{artifact_path}", artifacts.presigned_download_unsupported),
+    Route("POST", "/2.0/mlflow-artifacts/mpu/create/{artifact_path}", artifacts.multipart_unsupported),
+    Route("POST", "/2.0/mlflow-artifacts/mpu/complete/{artifact_path}", artifacts.multipart_unsupported),
+    Route("POST", "/2.0/mlflow-artifacts/mpu/abort/{artifact_path}", artifacts.multipart_unsupported),
 )
 
+_WHOLE_PATH: Final = "artifact_path"
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    def part(found: re.Match[str]) -> str:
+        return f"(?P<{found[1]}>{'.+' if found[1] == _WHOLE_PATH else '[^/]+'})"
+
+    return re.compile(re.sub(r"\\{(\w+)\\}", part, re.escape(path)), re.DOTALL)
+
+
 _FIXED: Final = {(route.method, route.path): route for route in ROUTES if "{" not in route.path}
-_VARYING: Final = [
-    (route, re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(route.path))))
-    for route in ROUTES
-    if "{" in route.path
-]
+_VARYING: Final = [(route, _pattern(route.path)) for route in ROUTES if "{" in route.path]
 
 
-def find(method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
+def find(method: str, path: str) -> tuple[Route | FileRoute, Mapping[str, str]] | None:
     """The route of a request, with the parts of its path that vary; None if there is none."""
     fixed = _FIXED.get((method, path))
     if fixed is not None:

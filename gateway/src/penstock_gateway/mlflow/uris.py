@@ -6,7 +6,16 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from penstock_gateway.mlflow.errors import invalid
 
-__all__ = ["below", "checked_location", "checked_source", "default_location", "is_below"]
+__all__ = [
+    "KEPT_HERE",
+    "below",
+    "checked_location",
+    "checked_source",
+    "decoded",
+    "default_location",
+    "is_below",
+    "scheme_of",
+]
 
 LOCATION_CHARS_MAX: Final = 2_048
 SOURCE_CHARS_MAX: Final = 2_000
@@ -17,13 +26,16 @@ SCHEMES: Final = frozenset(
 
 SOURCE_SCHEMES: Final = SCHEMES | {"runs", "models"}
 
+KEPT_HERE: Final = "mlflow-artifacts:"
+"""What the URIs of files begin with that this server keeps."""
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\;#]")
 _DECODED_TIMES_MAX: Final = 10
 
 
 def default_location(experiment_id: str) -> str:
     """Where the artifacts of an experiment are unless it says otherwise: here."""
-    return f"mlflow-artifacts:/{experiment_id}"
+    return f"{KEPT_HERE}/{experiment_id}"
 
 
 def below(location: str, *parts: str) -> str:
@@ -72,16 +84,24 @@ def checked_source(source: str) -> str:
     return source
 
 
+def scheme_of(uri: str) -> str:
+    """The scheme of a URI."""
+    return uri.partition(":")[0]
+
+
+def decoded(value: str, what: str) -> str:
+    """A value without percent coding, in however many layers. Raises `MlflowError` for too many."""
+    for _ in range(_DECODED_TIMES_MAX):
+        plain = unquote(value)
+        if plain == value:
+            return plain
+        value = plain
+    raise invalid(f"'{what}' is encoded too often.")
+
+
 def _plain_parts(uri: str, what: str) -> SplitResult:
     """The parts of a URI, decoded. Raises `MlflowError` for what no URI of ours holds."""
-    plain = uri
-    for _ in range(_DECODED_TIMES_MAX):
-        decoded = unquote(plain)
-        if decoded == plain:
-            break
-        plain = decoded
-    else:
-        raise invalid(f"'{what}' is encoded too often.")
+    plain = decoded(uri, what)
     if _CONTROL.search(plain):
         raise invalid(f"'{what}' URL can't include fragments or params, backslashes or control characters.")
     try:
