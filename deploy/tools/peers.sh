@@ -1,22 +1,29 @@
 #!/bin/sh
 # Makes .tools/peers, the environment of the tools that Penstock is compared with and imports from, and prints its Python.
-#   peers.sh         makes it as peers.lock says: idempotent, quick when nothing changed
-#   peers.sh --lock  resolves peers.in anew into peers.lock
+#   peers.sh                makes it as peers.lock says: idempotent, quick when nothing changed
+#   peers.sh mlflow2        likewise .tools/mlflow2 from mlflow2.lock: clients of MLflow before version 3
+#   peers.sh --lock [NAME]  resolves NAME.in anew into NAME.lock
 #
-# Not in .venv: these tools bring a hundred packages, which Penstock's own tests must not lean on. The SDK is in it too, in
+# Not in .venv: these tools bring a hundred packages, which Penstock's own tests must not lean on. The SDK is in each too, in
 # place, so that a benchmark can log through both products from one process.
 set -eu
 cd "$(dirname "$0")/../.."
 UV=.tools/uv/bin/uv
 [ -x "$UV" ] || UV=uv
-LOCK=deploy/tools/peers.lock
-PEERS=.tools/peers
+lock=
 if [ "${1:-}" = --lock ]; then
+    lock=yes
+    shift
+fi
+NAME=${1:-peers}
+LOCK=deploy/tools/$NAME.lock
+PEERS=.tools/$NAME
+if [ -n "$lock" ]; then
     override=$(mktemp)
     trap 'rm -f "$override"' EXIT
-    grep '^mlflow==' deploy/tools/peers.in >"$override"
+    grep '^mlflow==' "deploy/tools/$NAME.in" >"$override"
     "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-        --no-header --no-annotate --override "$override" deploy/tools/peers.in sdk/pyproject.toml -o "$LOCK" >/dev/null
+        --no-header --no-annotate --override "$override" "deploy/tools/$NAME.in" sdk/pyproject.toml -o "$LOCK" >/dev/null
     exit 0
 fi
 WANTED=$(cat "$LOCK" deploy/tools/peers.sh sdk/pyproject.toml | cksum)

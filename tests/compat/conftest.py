@@ -22,9 +22,18 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def peers() -> Path:
     """The Python of the peers' environment, which is made if it is not there."""
-    made = subprocess.run(
-        ["sh", "deploy/tools/peers.sh"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
-    )
+    return _environment("peers")
+
+
+@pytest.fixture(scope="session")
+def older_peers() -> Path:
+    """The Python of the environment with a client of MLflow before version 3."""
+    return _environment("mlflow2")
+
+
+def _environment(name: str) -> Path:
+    command = ["sh", "deploy/tools/peers.sh", name]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     if made.returncode and os.environ.get("PENSTOCK_TEST_SERVERS") != "required":
         pytest.skip(f"the tools to compare with cannot be installed: {made.stderr.strip()[-200:]}")
     assert made.returncode == 0, made.stderr

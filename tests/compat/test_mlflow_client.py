@@ -1,6 +1,7 @@
 """MLflow's unmodified client against ours: one line of a script is other, its tracking URI."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,10 +26,22 @@ def script(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pe
         yield peer
 
 
+@pytest.fixture(scope="module")
+def older(older_peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    """The same script with a client of MLflow 2.22."""
+    with Peer(older_peers, SCRIPT, tmp_path_factory.mktemp("older-client") / "log") as peer:
+        yield peer
+
+
+@pytest.fixture(params=["script", "older"])
+def any_script(request: pytest.FixtureRequest) -> Peer:
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def uri(platform: Platform, client: Client, request: pytest.FixtureRequest) -> str:
     """The tracking URI of a project of the test's own, with the token in it as `penstock up` prints it."""
-    project = request.node.name.removeprefix("test_").replace("_", "-")[:60].rstrip("-")
+    project = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:60].rstrip("-")
     client.create_project(project)
     return f"{platform.http}/projects/{project}".replace("http://", f"http://token:{platform.token}@")
 
@@ -37,8 +50,12 @@ def project_of(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def test_the_fluent_api(script: Peer, uri: str, client: Client) -> None:
-    done = script.ask("fluent", uri=uri)
+def test_the_older_client_is_one(older: Peer) -> None:
+    assert older.ask("version").startswith("2.22.")
+
+
+def test_the_fluent_api(any_script: Peer, uri: str, client: Client) -> None:
+    done = any_script.ask("fluent", uri=uri)
     assert (done["status"], done["name"]) == ("FINISHED", "parent")
     assert done["params"] == {"lr": "0.01", "depth": "3", "model": "tree"}
     assert done["metrics"] == {"loss": 0.05, "acc": 0.5, "f1": 0.25, "late": 1.0}
@@ -58,12 +75,12 @@ def test_the_fluent_api(script: Peer, uri: str, client: Client) -> None:
     assert run["tags"]["team"] == "vision"
 
 
-def test_a_script_that_fails(script: Peer, uri: str) -> None:
-    assert script.ask("failing", uri=uri) == {"status": "FAILED"}
+def test_a_script_that_fails(any_script: Peer, uri: str) -> None:
+    assert any_script.ask("failing", uri=uri) == {"status": "FAILED"}
 
 
-def test_the_client_api(script: Peer, uri: str) -> None:
-    done = script.ask("client_api", uri=uri)
+def test_the_client_api(any_script: Peer, uri: str) -> None:
+    done = any_script.ask("client_api", uri=uri)
     assert done["experiment"] == [True, {"team": "a", "stage": "1"}, "active"]
     assert done["experiments"] == ["renamed"]
     assert done["errors"] == {
@@ -79,10 +96,31 @@ def test_the_client_api(script: Peer, uri: str) -> None:
     assert done["tags"] == ["mlflow.runName", "mlflow.user"]
 
 
-def test_autologging_of_scikit_learn(script: Peer, uri: str) -> None:
-    done = script.ask("autolog_sklearn", uri=uri)
+def test_autologging_of_scikit_learn(any_script: Peer, uri: str) -> None:
+    done = any_script.ask("autolog_sklearn", uri=uri)
     assert (done["C"], done["class"], done["status"]) == ("0.5", "LogisticRegression", "FINISHED")
     assert [["mlflow.data.context", "train"]] in [tags for _, tags in done["datasets"]]
+
+
+def test_autologging_of_xgboost(script: Peer, uri: str) -> None:
+    done = script.ask("autolog_xgboost", uri=uri)
+    assert (done["status"], done["same"], done["datasets"]) == ("FINISHED", {"train-logloss": True}, ["train", "eval"])
+    assert (done["params"]["max_depth"], done["params"]["num_boost_round"]) == ("2", "8")
+
+
+def test_autologging_of_lightgbm(script: Peer, uri: str) -> None:
+    done = script.ask("autolog_lightgbm", uri=uri)
+    assert (done["status"], done["same"]) == ("FINISHED", {"train-binary_logloss": True})
+    assert (done["params"]["num_leaves"], done["params"]["objective"]) == ("4", "binary")
+    assert done["datasets"] == ["train", "eval"]
+
+
+def test_the_callback_of_optuna(script: Peer, uri: str) -> None:
+    done = script.ask("optuna_callback", uri=uri)
+    assert len(done["trials"]) == 4
+    assert done["trials"] == done["told"]
+    assert (done["twice"], done["status"]) == (True, ["FINISHED"])
+    assert done["tags"]["direction"] == "MINIMIZE"
 
 
 def test_datasets_and_logged_models(script: Peer, uri: str) -> None:
@@ -94,8 +132,8 @@ def test_datasets_and_logged_models(script: Peer, uri: str) -> None:
     assert done["outputs"] == [[True, 1]]
 
 
-def test_the_registry(script: Peer, uri: str) -> None:
-    assert script.ask("registry", uri=uri) == {
+def test_the_registry(any_script: Peer, uri: str) -> None:
+    assert any_script.ask("registry", uri=uri) == {
         "model": ["digits", "reads digits", {"team": "vision"}, {"champion": "2"}],
         "champion": "2",
         "source": "s3://bucket/1",
@@ -133,8 +171,8 @@ def test_webhooks(script: Peer, uri: str) -> None:
         assert receiver.received[0].headers["x-mlflow-signature"].startswith("v1,")
 
 
-def test_asynchronous_logging(script: Peer, uri: str) -> None:
-    assert script.ask("asynchronous", uri=uri)["steps"] == list(range(50))
+def test_asynchronous_logging(any_script: Peer, uri: str) -> None:
+    assert any_script.ask("asynchronous", uri=uri)["steps"] == list(range(50))
 
 
 def test_runs_of_our_sdk_are_runs_of_mlflow(script: Peer, uri: str, platform: Platform) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from autologs import autolog_lightgbm, autolog_xgboost, optuna_callback
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
@@ -274,5 +275,9 @@ serve(
         "look": look,
         "asynchronous": asynchronous,
         "webhooks": webhooks,
+        "version": lambda: mlflow.__version__,
+        "autolog_xgboost": autolog_xgboost,
+        "autolog_lightgbm": autolog_lightgbm,
+        "optuna_callback": optuna_callback,
     }
 )
