@@ -165,6 +165,29 @@ async def test_links_move_a_blob_past_the_service(store: S3BlobStore) -> None:
     assert await whole(store.get("folder/a-b.bin")) == data
 
 
+async def test_links_to_parts(store: S3BlobStore) -> None:
+    data = random.Random(4).randbytes(PART_BYTES + 1_000)
+    upload = await store.begin_parts("folder/big", PART_BYTES)
+    other = await store.begin_parts("folder/other", PART_BYTES)
+    async with httpx2.AsyncClient() as client:
+        links = [store.presigned_part(upload, number, expires_s=60) for number in (1, 2)]
+        # Of another upload or another part it is not, whoever has it.
+        assert (await client.put(links[0].replace(upload.id, other.id), content=b"x")).status_code == 403
+        assert (await client.put(links[0].replace("partNumber=1", "partNumber=2"), content=b"x")).status_code == 403
+        for link, part in zip(links, (data[:PART_BYTES], data[PART_BYTES:]), strict=True):
+            assert (await client.put(link, content=part)).status_code == 200
+        assert await store.parts(upload) == {1: PART_BYTES, 2: 1_000}
+        assert await store.parts(other) == {}
+        await store.finish_parts(upload, len(data))
+        # Nobody changes what was verified.
+        assert (await client.put(links[0], content=b"x")).status_code == 404
+    assert await whole(store.get("folder/big")) == data
+    for number in (0, 10_001):
+        with pytest.raises(ValueError, match="between 1 and 10000"):
+            store.presigned_part(upload, number, expires_s=60)
+    await store.drop_parts(other)
+
+
 async def test_links_lead_to_the_public_address(s3_server: S3Server, bucket_url: str) -> None:
     store = await S3BlobStore.open(bucket_url, public_url="https://s3.example.org")
     link = store.presigned_get("blob", expires_s=60)

@@ -12,6 +12,7 @@ from penstock_kit.errors import InvalidInput
 __all__ = [
     "ArtifactName",
     "ArtifactVersionName",
+    "BlobUploadName",
     "ExperimentName",
     "LoggedModelName",
     "ModelAliasName",
@@ -30,6 +31,7 @@ _RUN_RE = re.compile(_PROJECT + r"/runs/(?P<id>[0-9a-f]{32})\Z")
 _ARTIFACT = _PROJECT + r"/artifacts/(?P<artifact>(?!\.{1,2}(?:/|\Z))[^/:\x00-\x1f\x7f]{1,256})"
 _ARTIFACT_RE = re.compile(_ARTIFACT + r"\Z")
 _ARTIFACT_VERSION_RE = re.compile(_ARTIFACT + r"/versions/(?P<number>[1-9][0-9]{0,8}|latest)\Z")
+_BLOB_UPLOAD_RE = re.compile(_PROJECT + r"/blobUploads/(?P<id>[0-9a-f]{32})\Z")
 _MODEL = _PROJECT + r"/models/(?P<model>(?!\.{1,2}(?:/|\Z))[^/:\x00-\x1f\x7f]{1,256})"
 _MODEL_RE = re.compile(_MODEL + r"\Z")
 _VERSION_RE = re.compile(_MODEL + r"/versions/(?P<number>[1-9][0-9]{0,8})\Z")
@@ -219,3 +221,22 @@ class ArtifactVersionName:
 
     def __str__(self) -> str:
         return f"{self.artifact}/versions/{self.number or 'latest'}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobUploadName:
+    """`projects/{project}/blobUploads/{upload}`, 32 hex digits."""
+
+    project: str
+    upload_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads a name. Raises `NameInvalid`."""
+        match = _matched(
+            _BLOB_UPLOAD_RE, text, "an upload of a blob", f"projects/my-project/blobUploads/{'0123456789abcdef' * 2}"
+        )
+        return cls(match["project"], match["id"])
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/blobUploads/{self.upload_id}"

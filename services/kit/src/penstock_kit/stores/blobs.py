@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from penstock_kit.stores.parts import PartsUpload
+
 __all__ = [
     "KEY_BYTES_MAX",
     "KEY_PATTERN",
@@ -82,6 +84,39 @@ class BlobStore(Protocol):
         """Returns the blobs whose key starts with `prefix`, in order of their keys."""
         ...
 
+    async def begin_parts(self, key: str, part_bytes: int) -> PartsUpload:
+        """Begins a blob that comes in parts. Nothing of it is visible before `finish_parts`.
+
+        What nobody goes on with for a day may be forgotten. Raises `KeyInvalid`; `ValueError` if `part_bytes` is below
+        `PART_BYTES_MIN`.
+        """
+        ...
+
+    async def put_part(self, upload: PartsUpload, number: int, chunks: AsyncIterator[bytes]) -> None:
+        """Writes a part. It is durable when this returns, and not there unless it is whole.
+
+        A part may be written again, with the same bytes: if they differ, either may be kept.
+
+        Raises `PartsGone`, `BlobStoreFull`, `PartTooLarge`, `ValueError` for a number that is not between 1 and
+        `PARTS_MAX`, and what `chunks` raises.
+        """
+        ...
+
+    async def parts(self, upload: PartsUpload) -> dict[int, int]:
+        """Returns the sizes of the parts that are there, by number. Raises `PartsGone`."""
+        ...
+
+    async def finish_parts(self, upload: PartsUpload, size: int) -> None:
+        """Makes a blob of `size` bytes visible, replacing the one before. Repeating it is harmless.
+
+        Raises `PartsMissing` if it is not all there, `PartsGone` if the upload was dropped, `BlobStoreFull`.
+        """
+        ...
+
+    async def drop_parts(self, upload: PartsUpload) -> None:
+        """Gives an upload up. No error if it was finished or dropped; the blob stays if it was finished."""
+        ...
+
     async def close(self) -> None:
         """Releases connections. The store is not usable afterwards."""
         ...
@@ -103,4 +138,11 @@ class PresignedLinks(Protocol):
 
     def presigned_put(self, key: str, *, expires_s: int) -> str:
         """Returns a URL to PUT a blob to, in one request. Raises as `presigned_get`."""
+        ...
+
+    def presigned_part(self, upload: PartsUpload, number: int, *, expires_s: int) -> str:
+        """Returns a URL to PUT a part to. It leads nowhere once the upload is finished or dropped.
+
+        Raises `ValueError` for a number that is not between 1 and `PARTS_MAX`, or as `presigned_get`.
+        """
         ...

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock_kit.stores.blobs import KEY_BYTES_MAX, BlobInfo, BlobMissing, BlobStore, KeyInvalid
+from penstock_kit.stores.parts import PART_BYTES_MIN, PARTS_MAX, PartsGone, PartsMissing, PartTooLarge
 
 __all__ = ["BlobStoreContract", "in_chunks", "whole"]
 
@@ -199,7 +200,82 @@ class BlobStoreContract:
             await store.stat(key)
         with pytest.raises(KeyInvalid):
             await store.delete(key)
+        with pytest.raises(KeyInvalid):
+            await store.begin_parts(key, PART_BYTES_MIN)
         assert await self._keys(store) == []
+
+    async def test_a_blob_in_parts_that_come_in_any_order(self, store: BlobStore) -> None:
+        data = bytes(range(251)) * (2 * PART_BYTES_MIN // 251) + b"the rest"
+        await store.put("folder/blob", in_chunks(b"the one before"))
+        upload = await store.begin_parts("folder/blob", PART_BYTES_MIN)
+        assert await store.parts(upload) == {}
+        parts = [data[start : start + PART_BYTES_MIN] for start in range(0, len(data), PART_BYTES_MIN)]
+        await store.put_part(upload, 2, in_chunks(parts[1]))
+        with pytest.raises(PartsMissing) as missing:
+            await store.finish_parts(upload, len(data))
+        assert missing.value.number == 1
+        # All of them: one that came already may come again.
+        await asyncio.gather(
+            *(store.put_part(upload, number, in_chunks(part, MIB)) for number, part in enumerate(parts, 1))
+        )
+        assert await store.parts(upload) == {number: len(part) for number, part in enumerate(parts, 1)}
+        assert await whole(store.get("folder/blob")) == b"the one before"
+        for size in (len(data) - 1, len(data) + 1):
+            with pytest.raises(PartsMissing) as missing:
+                await store.finish_parts(upload, size)
+            assert missing.value.number == len(parts)
+        await store.finish_parts(upload, len(data))
+        assert await whole(store.get("folder/blob")) == data
+        assert await self._keys(store) == ["folder/blob"]
+        # Whoever did not hear of it does it again; and no part comes in any more.
+        await store.finish_parts(upload, len(data))
+        with pytest.raises(PartsGone):
+            await store.put_part(upload, 1, in_chunks(b"late"))
+        with pytest.raises(PartsGone):
+            await store.parts(upload)
+        await store.drop_parts(upload)
+        assert await whole(store.get("folder/blob")) == data
+
+    async def test_parts_that_are_dropped(self, store: BlobStore) -> None:
+        upload = await store.begin_parts("blob", PART_BYTES_MIN)
+        other = await store.begin_parts("blob", PART_BYTES_MIN)
+        for one in (upload, other):
+            await store.put_part(one, 1, in_chunks(b"data"))
+        for _ in range(2):
+            await store.drop_parts(upload)
+        with pytest.raises(PartsGone):
+            await store.parts(upload)
+        with pytest.raises(PartsGone):
+            await store.put_part(upload, 1, in_chunks(b"data"))
+        with pytest.raises(PartsGone):
+            await store.finish_parts(upload, 4)
+        assert await self._keys(store) == []
+        await store.finish_parts(other, 4)
+        assert await whole(store.get("blob")) == b"data"
+
+    async def test_a_part_that_breaks_off_is_not_there(self, store: BlobStore) -> None:
+        async def failing() -> AsyncIterator[bytes]:
+            yield b"half"
+            raise ConnectionError("the uploader went away")
+
+        upload = await store.begin_parts("blob", PART_BYTES_MIN)
+        with pytest.raises(ConnectionError):
+            await store.put_part(upload, 1, failing())
+        assert await store.parts(upload) == {}
+
+    async def test_limits_of_parts(self, store: BlobStore) -> None:
+        with pytest.raises(ValueError, match=str(PART_BYTES_MIN)):
+            await store.begin_parts("blob", PART_BYTES_MIN - 1)
+        upload = await store.begin_parts("blob", PART_BYTES_MIN)
+        for number in (0, PARTS_MAX + 1):
+            with pytest.raises(ValueError, match="between 1 and"):
+                await store.put_part(upload, number, in_chunks(b"data"))
+        await store.put_part(upload, PARTS_MAX, in_chunks(b"data"))
+        with pytest.raises(PartTooLarge):
+            await store.put_part(upload, 1, in_chunks(bytes(PART_BYTES_MIN + 1), MIB))
+        await store.put_part(upload, 1, in_chunks(bytes(PART_BYTES_MIN), MIB))
+        assert await store.parts(upload) == {1: PART_BYTES_MIN, PARTS_MAX: 4}
+        await store.drop_parts(upload)
 
     async def _keys(self, store: BlobStore) -> list[str]:
         page = await store.list()

@@ -1,8 +1,9 @@
 """The blob store on a local file system.
 
 Blob `a/b` is the file `a/b=` below the root: the mark, which no key contains, lets a blob `a` stand beside a folder.
-A blob is written to `.incoming`, synced, and renamed to its place. On a file system that ignores case, keys that differ
-in nothing else are one key.
+A blob is written to `.incoming`, synced, and renamed to its place. One that comes in parts has a folder in `.parts`: the
+file `data`, where each part is written to its place, and for each part that is durable an empty file `<number>.<bytes>`.
+On a file system that ignores case, keys that differ in nothing else are one key.
 """
 
 import asyncio
@@ -11,8 +12,10 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -27,6 +30,15 @@ from penstock_kit.stores.blobs import (
     BlobStoreFull,
     KeyInvalid,
 )
+from penstock_kit.stores.parts import (
+    PartsGone,
+    PartsMissing,
+    PartsUpload,
+    bounded,
+    check_part,
+    check_part_bytes,
+    missing_parts,
+)
 from penstock_kit.stores.threads import settled
 
 __all__ = ["FilesystemBlobStore"]
@@ -40,6 +52,8 @@ T = TypeVar("T")
 
 _KEY_RE = re.compile(KEY_PATTERN)
 _INCOMING = ".incoming"
+_PARTS = ".parts"
+_DATA = "data"
 _MARK = "="
 
 
@@ -53,6 +67,7 @@ class FilesystemBlobStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._swept = False
+        self._gate = _PartsGate()
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
         """See `BlobStore.put`."""
@@ -114,6 +129,47 @@ class FilesystemBlobStore:
 
         return await _in_thread(work)
 
+    async def begin_parts(self, key: str, part_bytes: int) -> PartsUpload:
+        """See `BlobStore.begin_parts`."""
+        self._path(key)
+        check_part_bytes(part_bytes)
+        upload = PartsUpload(key, secrets.token_hex(16), part_bytes)
+        with _full_named():
+            await _in_thread(self._begin, self._folder(upload))
+        return upload
+
+    async def put_part(self, upload: PartsUpload, number: int, chunks: AsyncIterator[bytes]) -> None:
+        """See `BlobStore.put_part`."""
+        check_part(number)
+        folder = self._folder(upload)
+        with _full_named():
+            try:
+                async with self._gate.writing(upload):
+                    file = await _in_thread(_open_part, folder, number, upload.part_bytes)
+                    with file:
+                        size = await _write_all(file, bounded(chunks, upload.part_bytes))
+                        await _in_thread(os.fsync, file.fileno())
+                    # After the bytes: a part that is marked is whole.
+                    await _in_thread(_mark_part, folder, number, size)
+            except FileNotFoundError:
+                raise PartsGone(upload.key) from None
+
+    async def parts(self, upload: PartsUpload) -> dict[int, int]:
+        """See `BlobStore.parts`."""
+        try:
+            return await _in_thread(_part_sizes, self._folder(upload))
+        except FileNotFoundError:
+            raise PartsGone(upload.key) from None
+
+    async def finish_parts(self, upload: PartsUpload, size: int) -> None:
+        """See `BlobStore.finish_parts`. Moves no bytes."""
+        async with self._gate.finishing(upload):
+            await _in_thread(self._finish, upload, size)
+
+    async def drop_parts(self, upload: PartsUpload) -> None:
+        """See `BlobStore.drop_parts`."""
+        await _in_thread(shutil.rmtree, self._folder(upload), ignore_errors=True)
+
     async def close(self) -> None:
         """See `BlobStore.close`. There is nothing to release."""
 
@@ -132,6 +188,33 @@ class FilesystemBlobStore:
                     if entry.stat().st_mtime < time.time() - INCOMING_KEPT_S:
                         Path(entry).unlink()
         return FileIO(str(folder / secrets.token_hex(16)), "xb", opener=_open_private)
+
+    def _folder(self, upload: PartsUpload) -> Path:
+        return self._root / _PARTS / upload.id
+
+    def _begin(self, folder: Path) -> None:
+        if folder.parent.is_dir():
+            for entry in os.scandir(folder.parent):
+                with contextlib.suppress(FileNotFoundError):
+                    if Path(entry, _DATA).stat().st_mtime < time.time() - INCOMING_KEPT_S:
+                        shutil.rmtree(entry, ignore_errors=True)
+        _make_folders(folder)
+        os.close(_open_private(str(folder / _DATA), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        _sync_folder(folder)
+
+    def _finish(self, upload: PartsUpload, size: int) -> None:
+        folder, path = self._folder(upload), self._path(upload.key)
+        try:
+            missing = missing_parts(_part_sizes(folder), upload.part_bytes, size)
+            if missing:
+                raise PartsMissing(missing[0])
+            os.truncate(folder / _DATA, size)
+            self._publish(folder / _DATA, path)
+        except FileNotFoundError:
+            # Whoever finished it before may have died before the folder was gone.
+            if not path.is_file():
+                raise PartsGone(upload.key) from None
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _publish(self, incoming: Path, path: Path) -> None:
         for attempt in range(RENAME_ATTEMPTS_MAX):
@@ -188,6 +271,48 @@ class FilesystemBlobStore:
             pending.extend(sorted(names, reverse=True))
 
 
+class _PartsGate:
+    """Keeps those who write parts of an upload and who finishes it apart.
+
+    A part that was still being written would change the blob after it is in its place.
+    """
+
+    def __init__(self) -> None:
+        self._writers: Counter[str] = Counter()
+        self._finished: set[str] = set()
+        self._changed = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def writing(self, upload: PartsUpload) -> AsyncGenerator[None]:
+        """Lets several in at once. Raises `PartsGone` while the upload is finished."""
+        if upload.id in self._finished:
+            raise PartsGone(upload.key)
+        self._writers[upload.id] += 1
+        try:
+            yield
+        finally:
+            self._writers[upload.id] -= 1
+            if not self._writers[upload.id]:
+                del self._writers[upload.id]
+            async with self._changed:
+                self._changed.notify_all()
+
+    @contextlib.asynccontextmanager
+    async def finishing(self, upload: PartsUpload) -> AsyncGenerator[None]:
+        """Lets one in, when nobody writes any more."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: upload.id not in self._finished)
+            self._finished.add(upload.id)
+        try:
+            async with self._changed:
+                await self._changed.wait_for(lambda: upload.id not in self._writers)
+            yield
+        finally:
+            self._finished.discard(upload.id)
+            async with self._changed:
+                self._changed.notify_all()
+
+
 async def _in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     return await settled(asyncio.ensure_future(asyncio.to_thread(function, *arguments, **options)))
 
@@ -209,6 +334,34 @@ def _write(file: FileIO, data: bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
+
+
+def _open_part(folder: Path, number: int, part_bytes: int) -> FileIO:
+    """Opens the data of an upload at a part, which is not there from now on."""
+    file = FileIO(str(folder / _DATA), "r+b")
+    try:
+        for marker in folder.glob(f"{number}.*"):
+            marker.unlink(missing_ok=True)
+            _sync_folder(folder)
+        file.seek((number - 1) * part_bytes)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _mark_part(folder: Path, number: int, size: int) -> None:
+    os.close(_open_private(str(folder / f"{number}.{size}"), os.O_CREAT | os.O_WRONLY))
+    _sync_folder(folder)
+
+
+def _part_sizes(folder: Path) -> dict[int, int]:
+    """The sizes of the parts that are durable. Raises `FileNotFoundError` once the data is in its place."""
+    names = [entry.name for entry in os.scandir(folder)]
+    if _DATA not in names:
+        raise FileNotFoundError(folder)
+    marks = (name.split(".") for name in names if name != _DATA)
+    return {int(number): int(size) for number, size in marks}
 
 
 def _open_private(path: str, flags: int) -> int:

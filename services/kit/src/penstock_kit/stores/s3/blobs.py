@@ -26,6 +26,16 @@ from penstock_kit.stores.blobs import (
     KeyInvalid,
 )
 from penstock_kit.stores.errors import StoreError
+from penstock_kit.stores.parts import (
+    PARTS_MAX,
+    PartsGone,
+    PartsMissing,
+    PartsUpload,
+    bounded,
+    check_part,
+    check_part_bytes,
+    missing_parts,
+)
 from penstock_kit.stores.s3.bucket import S3Bucket
 
 __all__ = ["S3BlobStore"]
@@ -33,7 +43,7 @@ __all__ = ["S3BlobStore"]
 PIECE_BYTES_MAX: Final = 1_048_576
 PART_BYTES: Final = 8_388_608  # of an upload in parts; a put holds about four of them in memory
 PARTS_AT_ONCE_MAX: Final = 2
-PARTS_MAX: Final = 10_000  # the most that S3 takes
+PARTS_PER_PAGE: Final = 1_000
 LINK_LIFETIME_S_MAX: Final = 7 * 86_400  # the most that S3 takes
 
 _KEY_RE = re.compile(KEY_PATTERN)
@@ -115,6 +125,50 @@ class S3BlobStore:
         found = await self._bucket.ask(work)
         return BlobPage(found[:limit], found[limit - 1].key if len(found) > limit else None)
 
+    async def begin_parts(self, key: str, part_bytes: int) -> PartsUpload:
+        """See `BlobStore.begin_parts`. A server forgets parts by itself, or by a lifecycle rule of the bucket."""
+        check_part_bytes(part_bytes)
+        client, name = self._bucket.client, _object_name(key)
+        upload = await self._bucket.ask(client._create_multipart_upload, self._bucket.name, name, {})
+        return PartsUpload(key, upload, part_bytes)
+
+    async def put_part(self, upload: PartsUpload, number: int, chunks: AsyncIterator[bytes]) -> None:
+        """See `BlobStore.put_part`. Holds the part in memory."""
+        check_part(number)
+        part = b"".join([chunk async for chunk in bounded(chunks, upload.part_bytes)])
+        client, name = self._bucket.client, _object_name(upload.key)
+        await self._bucket.ask(client._upload_part, self._bucket.name, name, part, None, upload.id, number)
+
+    async def parts(self, upload: PartsUpload) -> dict[int, int]:
+        """See `BlobStore.parts`."""
+        return {part.part_number: part.size or 0 for part in await self._bucket.ask(_listed, self._bucket, upload)}
+
+    async def finish_parts(self, upload: PartsUpload, size: int) -> None:
+        """See `BlobStore.finish_parts`."""
+
+        def work() -> None:
+            parts = _listed(self._bucket, upload)
+            missing = missing_parts({part.part_number: part.size or 0 for part in parts}, upload.part_bytes, size)
+            if missing:
+                raise PartsMissing(missing[0])
+            client, name = self._bucket.client, _object_name(upload.key)
+            client._complete_multipart_upload(self._bucket.name, name, upload.id, parts)
+
+        try:
+            await self._bucket.ask(work)
+        except PartsGone:
+            # A server forgets an upload that was finished.
+            try:
+                await self.stat(upload.key)
+            except BlobMissing:
+                raise PartsGone(upload.key) from None
+
+    async def drop_parts(self, upload: PartsUpload) -> None:
+        """See `BlobStore.drop_parts`."""
+        client, name = self._bucket.client, _object_name(upload.key)
+        with contextlib.suppress(PartsGone):
+            await self._bucket.ask(client._abort_multipart_upload, self._bucket.name, name, upload.id)
+
     def presigned_get(self, key: str, *, expires_s: int) -> str:
         """See `PresignedLinks.presigned_get`."""
         return self._signed("GET", key, expires_s)
@@ -123,14 +177,19 @@ class S3BlobStore:
         """See `PresignedLinks.presigned_put`."""
         return self._signed("PUT", key, expires_s)
 
+    def presigned_part(self, upload: PartsUpload, number: int, *, expires_s: int) -> str:
+        """See `PresignedLinks.presigned_part`."""
+        check_part(number)
+        return self._signed("PUT", upload.key, expires_s, {"partNumber": str(number), "uploadId": upload.id})
+
     async def close(self) -> None:
         """See `BlobStore.close`."""
         await self._bucket.close()
 
-    def _signed(self, method: str, key: str, expires_s: int) -> str:
+    def _signed(self, method: str, key: str, expires_s: int, query: dict[str, str] | None = None) -> str:
         if not 1 <= expires_s <= LINK_LIFETIME_S_MAX:
             raise ValueError(f"expires_s is {expires_s}; it must be between 1 and {LINK_LIFETIME_S_MAX}")
-        return self._bucket.signed(method, _object_name(key), expires_s)
+        return self._bucket.signed(method, _object_name(key), expires_s, query)
 
     def _open(self, name: str, offset: int, length: int | None) -> BaseHTTPResponse | None:
         """Returns the answer that has the bytes, None if the blob ends before."""
@@ -175,6 +234,20 @@ class S3BlobStore:
                 await self._bucket.ask(client._abort_multipart_upload, bucket, name, upload)
             raise
         return size
+
+
+def _listed(bucket: S3Bucket, upload: PartsUpload) -> list[Part]:
+    """The parts of an upload that are there, by number."""
+    found: dict[int, Part] = {}
+    after: str | None = None
+    while True:
+        page = bucket.client._list_parts(bucket.name, _object_name(upload.key), upload.id, PARTS_PER_PAGE, after)
+        # SeaweedFS lists a part that came twice twice.
+        for part in sorted(page.parts, key=lambda part: str(part.last_modified)):
+            found[part.part_number] = part
+        if not page.is_truncated:
+            return [found[number] for number in sorted(found)]
+        after = page.next_part_number_marker
 
 
 async def _in_parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, ReadTime
 
 from penstock_kit.stores.blobs import BlobMissing, BlobStoreFull
 from penstock_kit.stores.errors import StoreClosed, StoreError, StoreMisconfigured, StoreUnavailable
+from penstock_kit.stores.parts import PartsGone
 from penstock_kit.stores.threads import settled
 
 __all__ = ["S3Bucket"]
@@ -109,7 +110,7 @@ class S3Bucket:
     async def ask(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Makes a call that blocks, in a thread, and waits for its end also when cancelled.
 
-        Raises `BlobMissing`, `BlobStoreFull`, `StoreError`, `StoreClosed`.
+        Raises `BlobMissing`, `PartsGone`, `BlobStoreFull`, `StoreError`, `StoreClosed`.
         """
         if self._closed:
             raise StoreClosed(f"{self.shown} is closed")
@@ -117,9 +118,18 @@ class S3Bucket:
         with self._translated():
             return await settled(loop.run_in_executor(self._threads, functools.partial(call, *arguments, **options)))
 
-    def signed(self, method: str, name: str, expires_s: int) -> str:
-        """Returns a URL with which anybody may make one kind of request for one object, for a while. Asks nobody."""
-        return self._signer.get_presigned_url(method, self.name, name, expires=timedelta(seconds=expires_s))
+    def signed(self, method: str, name: str, expires_s: int, query: dict[str, str] | None = None) -> str:
+        """Returns a URL with which anybody may make one kind of request for one object, for a while. Asks nobody.
+
+        Args:
+            method: `GET` or `PUT`.
+            name: The object.
+            expires_s: For how long.
+            query: Parameters of the request, which it is bound to.
+        """
+        return self._signer.get_presigned_url(
+            method, self.name, name, expires=timedelta(seconds=expires_s), extra_query_params=dict(query or {})
+        )
 
     async def close(self) -> None:
         """Closes the connections. Requests that are being made still end."""
@@ -151,6 +161,8 @@ class S3Bucket:
         code, status = error.code or "", error.response.status
         if code in _NO_SUCH_BLOB:
             return BlobMissing(error.object_name)
+        if code == "NoSuchUpload":
+            return PartsGone(error.object_name)
         if code in _NO_ROOM or status == _INSUFFICIENT_STORAGE or _DISK_FULL in (error.message or ""):
             return BlobStoreFull(f"{self.shown}: {code}")
         if code == "NoSuchBucket":
