@@ -13,7 +13,13 @@ import grpc
 from support.auth import Refusal, refused
 from support.servers import OpenGuard, bearer, serving
 
-from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2, artifact_service_pb2_grpc, file_pb2
+from penstock.api.artifact.v1 import (
+    artifact_pb2,
+    artifact_service_pb2,
+    artifact_service_pb2_grpc,
+    file_pb2,
+    transfer_pb2,
+)
 from penstock_artifact.app import ArtifactStores, build, open_stores
 from penstock_artifact.collector import Collector
 from penstock_artifact.files.store import FileStore
@@ -39,6 +45,12 @@ def entry_of(path: str, content: bytes, media_type: str = "") -> artifact_pb2.Ma
     return artifact_pb2.ManifestEntry(
         path=path, file=artifact_pb2.ManifestFile(blob=blob_of(content), media_type=media_type)
     )
+
+
+def request_of(method: str, **fields: Any) -> Any:
+    """The request of a method with these fields."""
+    module = next(module for module in (pb, transfer_pb2) if hasattr(module, f"{method}Request"))
+    return getattr(module, f"{method}Request")(**fields)
 
 
 def upload_of(*contents: bytes, parent: str = PROJECT, piece: int = 1_000_000) -> list[Any]:
@@ -70,6 +82,26 @@ def file_upload_of(
     ]
 
 
+def parts_of(
+    upload: transfer_pb2.BlobUpload, content: bytes, *numbers: int, piece: int = 4_000_000
+) -> list[transfer_pb2.UploadPartsRequest]:
+    """The messages that send parts of an upload."""
+    requests: list[transfer_pb2.UploadPartsRequest] = []
+    for number in numbers:
+        part = part_of(upload, content, number)
+        requests.append(transfer_pb2.UploadPartsRequest(part=number))
+        requests += [
+            transfer_pb2.UploadPartsRequest(data=part[start : start + piece]) for start in range(0, len(part), piece)
+        ]
+    requests[0].name = upload.name
+    return requests
+
+
+def part_of(upload: transfer_pb2.BlobUpload, content: bytes, number: int) -> bytes:
+    """The bytes of a part."""
+    return content[(number - 1) * upload.part_bytes : number * upload.part_bytes]
+
+
 @dataclass
 class Artifacts:
     """A server, and a caller that may do everything in the projects `default` and `other`."""
@@ -89,7 +121,7 @@ class Artifacts:
 
     async def call(self, method: str, *, by: str = "users/ada", **fields: Any) -> Any:
         """Makes a unary call with these fields of its request."""
-        request = getattr(pb, f"{method}Request")(**fields)
+        request = request_of(method, **fields)
         return await getattr(self.stub, method)(request, metadata=self.metadata(by), timeout=20)
 
     async def refused(self, method: str, **fields: Any) -> Refusal:
@@ -165,6 +197,45 @@ class Artifacts:
     async def keys(self) -> list[str]:
         """The keys of all bytes in the blob store."""
         return [blob.key for blob in (await self.stores.blobs.list()).blobs]
+
+    async def begin(self, content: bytes, *, by: str = "users/ada") -> transfer_pb2.BlobUpload:
+        """Begins to upload a blob in parts, or goes on. The upload has no name if the blob is there."""
+        request = {"parent": PROJECT, "blob": blob_of(content)}
+        return (await self.call("BeginBlobUpload", by=by, **request)).upload
+
+    async def send_parts(
+        self, upload: transfer_pb2.BlobUpload, content: bytes, *numbers: int, **fields: Any
+    ) -> list[int]:
+        """Sends parts through the service. Returns those that are durable."""
+        return [number async for number in self.parts_sent(parts_of(upload, content, *numbers), **fields)]
+
+    async def parts_sent(self, requests: Iterable[Any], *, by: str = "users/ada") -> AsyncIterator[int]:
+        """Sends the messages of UploadParts. Yields the parts that are durable."""
+        async for response in self.stub.UploadParts(iter(requests), metadata=self.metadata(by), timeout=20):
+            yield response.part
+
+    async def send_all(self, requests: Iterable[Any]) -> list[int]:
+        """Sends the messages of UploadParts. Returns the parts that are durable."""
+        return [number async for number in self.parts_sent(requests)]
+
+    async def finish(self, upload: transfer_pb2.BlobUpload, *, by: str = "users/ada") -> None:
+        """Finishes an upload."""
+        request = transfer_pb2.FinishBlobUploadRequest(name=upload.name)
+        responses = [one async for one in self.stub.FinishBlobUpload(request, metadata=self.metadata(by), timeout=20)]
+        assert responses[-1].done
+        assert responses[-1].verified_bytes == upload.blob.size_bytes
+
+    async def read_files(self, name: str, *paths: str) -> list[bytes]:
+        """Downloads files on one stream."""
+        request = transfer_pb2.DownloadFilesRequest(name=name, paths=paths)
+        found: list[bytes] = []
+        async for response in self.stub.DownloadFiles(request, metadata=self.metadata(), timeout=20):
+            for piece in response.pieces:
+                assert piece.file in (len(found) - 1, len(found))
+                if piece.file == len(found):
+                    found.append(b"")
+                found[-1] += piece.data
+        return found
 
     @property
     def collector(self) -> Collector:

@@ -46,6 +46,22 @@ def store_urls(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 @pytest.fixture
+async def direct_artifacts(
+    tmp_path: Path, artifact_mongo: MongoServer, artifact_s3: MinioServer | SeaweedServer
+) -> AsyncIterator[Artifacts]:
+    """A server whose clients reach the object store."""
+    name = random_id()
+    artifact_s3.make_bucket(name)
+    async with serving_artifacts(
+        tmp_path,
+        documents_url=artifact_mongo.database_url(f"test_{name}"),
+        blobs_url=artifact_s3.bucket_url(name),
+        s3_public_url=f"http://127.0.0.1:{artifact_s3.port}",
+    ) as server:
+        yield server
+
+
+@pytest.fixture
 async def any_artifacts(tmp_path: Path, store_urls: dict[str, str]) -> AsyncIterator[Artifacts]:
     async with serving_artifacts(tmp_path, **store_urls) as server:
         yield server

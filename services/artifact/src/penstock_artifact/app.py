@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 
-from penstock.api.artifact.v1 import artifact_service_pb2
+from penstock.api.artifact.v1 import artifact_service_pb2, transfer_pb2
 from penstock_artifact.collector import Collector
 from penstock_artifact.contents import Contents
 from penstock_artifact.convert import upload_request
@@ -12,14 +12,18 @@ from penstock_artifact.files.service import FileService
 from penstock_artifact.files.store import COLLECTION as FILE_COLLECTION
 from penstock_artifact.files.store import FileStore
 from penstock_artifact.jobs import jobs
+from penstock_artifact.parts.convert import parts_request
+from penstock_artifact.parts.service import PartUploads
+from penstock_artifact.parts.store import UPLOAD_COLLECTIONS, UploadStore
 from penstock_artifact.service import ArtifactService
 from penstock_artifact.servicer import ArtifactServicer
 from penstock_artifact.settings import ArtifactSettings
+from penstock_artifact.signing import UrlSigner
 from penstock_artifact.store import COLLECTIONS, ArtifactStore
 from penstock_kit.application import Application
 from penstock_kit.clock import Clock
 from penstock_kit.server import Codec, Mount
-from penstock_kit.stores.blobs import BlobStore
+from penstock_kit.stores.blobs import BlobStore, PresignedLinks
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.open import open_blobs, open_documents
 
@@ -50,33 +54,39 @@ async def open_stores(settings: ArtifactSettings, clock: Clock) -> ArtifactStore
     async with contextlib.AsyncExitStack() as opened:
         documents = await open_documents(
             settings.documents_url or str(folder / "documents.sqlite"),
-            (*COLLECTIONS, FILE_COLLECTION),
+            (*COLLECTIONS, FILE_COLLECTION, *UPLOAD_COLLECTIONS),
             mongo_driver=settings.mongo_driver,
         )
         opened.push_async_callback(documents.close)
-        blobs = await open_blobs(settings.blobs_url or str(folder / "blobs"))
+        blobs = await open_blobs(settings.blobs_url or str(folder / "blobs"), public_url=settings.s3_public_url)
         opened.pop_all()
         return ArtifactStores(documents, blobs)
 
 
-def build(settings: ArtifactSettings, stores: ArtifactStores, clock: Clock) -> Application:  # noqa: ARG001 - as every service's
+def build(settings: ArtifactSettings, stores: ArtifactStores, clock: Clock) -> Application:
     """Makes the artifact service. Takes over the stores: closing the application closes them."""
     store = ArtifactStore(stores.documents)
     file_store = FileStore(stores.documents)
-    contents = Contents(store, stores.blobs, clock)
+    # Clients are sent to the object store only by an address that is known to be for them.
+    signer: UrlSigner | None = None
+    if settings.s3_public_url and isinstance(stores.blobs, PresignedLinks):
+        signer = UrlSigner(stores.blobs, clock)
+    uploads = PartUploads(store, UploadStore(stores.documents), stores.blobs, signer, clock)
+    contents = Contents(store, stores.blobs, signer, clock)
     service = ArtifactService(store, stores.blobs, contents, clock)
     files = FileService(file_store, store, stores.blobs, contents, service, clock)
     return Application(
         mounts=[
             Mount(
                 SERVICE,
-                ArtifactServicer(service, files),
+                ArtifactServicer(service, files, uploads),
                 codecs={
                     "UploadBlobs": Codec(upload_request, artifact_service_pb2.UploadBlobsResponse.SerializeToString),
                     "UploadFile": Codec(upload_file_request, artifact_service_pb2.UploadFileResponse.SerializeToString),
+                    "UploadParts": Codec(parts_request, transfer_pb2.UploadPartsResponse.SerializeToString),
                 },
             )
         ],
-        jobs=jobs(Collector(store, file_store, stores.blobs, clock)),
+        jobs=jobs(Collector(store, file_store, stores.blobs, clock), uploads),
         close=stores.close,
     )

@@ -1,12 +1,13 @@
 """Owns how blobs are counted on and read: that none is collected while somebody is about to name it."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
 from penstock_artifact.domain import BlobId, File
-from penstock_artifact.errors import BlobsMissing, ManifestInvalid, RangeInvalid
+from penstock_artifact.errors import BlobsMissing, ManifestInvalid, NoDirectWay, RangeInvalid
+from penstock_artifact.reading import read_ahead, read_blobs
+from penstock_artifact.signing import SignedUrl, UrlSigner
 from penstock_artifact.store import ArtifactStore, StoredBlob
 from penstock_kit.clock import Clock
 from penstock_kit.errors import NotFound
@@ -44,12 +45,14 @@ class Contents:
     Args:
         store: The records.
         blobs: The bytes.
+        signer: Signs URLs straight to the bytes; None where there is no way past this service.
         clock: The time.
     """
 
-    def __init__(self, store: ArtifactStore, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, store: ArtifactStore, blobs: BlobStore, signer: UrlSigner | None, clock: Clock) -> None:
         self._store = store
         self._blobs = blobs
+        self._signer = signer
         self._clock = clock
 
     async def relied(self, project: str, digests: Sequence[str]) -> dict[str, StoredBlob]:
@@ -83,10 +86,37 @@ class Contents:
         """
         if offset > file.blob.size:
             raise RangeInvalid(f"{file.path!r} has {file.blob.size:,} bytes: there are none from {offset:,}.")
-        stored = (await self._store.blobs(project, [file.blob.sha256])).get(file.blob.sha256)
-        if stored is None:
-            raise gone
+        (stored,) = await self._stored(project, [file], gone)
         return Download(file.blob, self._pieces(stored, offset, length or None, gone))
+
+    async def download_files(
+        self, project: str, files: Sequence[File], gone: NotFound
+    ) -> AsyncGenerator[tuple[int, bytes]]:
+        """Yields files, one after the other, as index and piece of at most 1 MiB. An empty one has one piece.
+
+        Raises `gone` if bytes were collected meanwhile.
+        """
+        stored = await self._stored(project, files, gone)
+        try:
+            async with aclosing(read_blobs(self._blobs, stored)) as read:
+                async for piece in read:
+                    yield piece
+        except BlobMissing:
+            raise gone from None
+
+    async def sign_download(self, project: str, file: File, gone: NotFound) -> SignedUrl:
+        """Returns a URL to get a file from. Raises `NoDirectWay`, and `gone` if the bytes were collected meanwhile."""
+        (stored,) = await self._stored(project, [file], gone)
+        if self._signer is None:
+            raise NoDirectWay("Files come through this service: use DownloadFile.")
+        return self._signer.file(stored.key)
+
+    async def _stored(self, project: str, files: Sequence[File], gone: NotFound) -> list[StoredBlob]:
+        """Where the bytes of files are."""
+        found = await self._store.blobs(project, list({file.blob.sha256: None for file in files}))
+        if not all(file.blob.sha256 in found for file in files):
+            raise gone
+        return [found[file.blob.sha256] for file in files]
 
     async def _pieces(
         self, stored: StoredBlob, offset: int, length: int | None, gone: NotFound
@@ -94,7 +124,7 @@ class Contents:
         try:
             async with (
                 aclosing(self._blobs.get(stored.key, offset=offset, length=length)) as pieces,  # type: ignore[type-var]  # it is a generator
-                aclosing(_read_ahead(pieces)) as read,
+                aclosing(read_ahead(pieces)) as read,
             ):
                 async for piece in read:
                     yield piece
@@ -115,19 +145,3 @@ def _check(files: Iterable[File], there: dict[str, StoredBlob]) -> None:
         size = there[file.blob.sha256].size
         if size != file.blob.size:
             raise ManifestInvalid(f"{file.path!r} has {size:,} bytes, not {file.blob.size:,}.", path=file.path)
-
-
-async def _read_ahead(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Yields the pieces, and reads each while the one before is sent."""
-
-    async def read() -> bytes | None:
-        return await anext(pieces, None)
-
-    reading = asyncio.create_task(read())
-    try:
-        while (piece := await reading) is not None:
-            reading = asyncio.create_task(read())
-            yield piece
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)

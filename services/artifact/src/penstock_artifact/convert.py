@@ -29,6 +29,7 @@ __all__ = [
     "entry_message",
     "link_message",
     "storage_message",
+    "time_message",
     "upload_request",
     "version_message",
 ]
@@ -65,8 +66,8 @@ def artifact_message(artifact: Artifact) -> pb.Artifact:
         type=artifact.type,
         latest_version=artifact.latest,
         creator=artifact.creator,
-        create_time=_time(artifact.create_us),
-        update_time=_time(artifact.update_us),
+        create_time=time_message(artifact.create_us),
+        update_time=time_message(artifact.update_us),
     )
 
 
@@ -81,7 +82,7 @@ def version_message(version: ArtifactVersion) -> pb.ArtifactVersion:
         size_bytes=version.size,
         description=version.description,
         creator=version.creator,
-        create_time=_time(version.create_us),
+        create_time=time_message(version.create_us),
     )
 
 
@@ -122,7 +123,7 @@ def link_message(project: str, link: Link) -> pb.ArtifactLink:
         version=_version_name(project, link.artifact_id, link.number),
         run=str(RunName(project, link.run_id)),
         kind=pb.ArtifactLinkKind.Name(link.kind),
-        create_time=_time(link.create_us),
+        create_time=time_message(link.create_us),
     )
 
 
@@ -137,7 +138,8 @@ def _version_name(project: str, artifact_id: str, number: int) -> str:
     return str(ArtifactVersionName(ArtifactName(project, artifact_id), number))
 
 
-def _time(time_us: int) -> Timestamp:
+def time_message(time_us: int) -> Timestamp:
+    """Packs a time in microseconds since 1970."""
     time = Timestamp()
     time.FromMicroseconds(time_us)
     return time

@@ -10,6 +10,9 @@ __all__ = [
     "FileNotFound",
     "ManifestInvalid",
     "ManifestTooLarge",
+    "NoDirectWay",
+    "PartInvalid",
+    "PartsNotThere",
     "PathInvalid",
     "PathTaken",
     "QuotaExceeded",
@@ -19,6 +22,8 @@ __all__ = [
     "TooManyWriters",
     "TypeDiffers",
     "UploadInvalid",
+    "UploadLimitReached",
+    "UploadNotFound",
     "UploadSilent",
     "VersionLimitReached",
     "VersionNotFound",
@@ -41,6 +46,12 @@ class FileNotFound(NotFound):
     """There is no file at the path."""
 
     reason = "FILE_NOT_FOUND"
+
+
+class UploadNotFound(NotFound):
+    """The caller has no such upload: it is somebody else's, was finished or has ended."""
+
+    reason = "UPLOAD_NOT_FOUND"
 
 
 class PathInvalid(InvalidInput):
@@ -85,6 +96,24 @@ class UploadInvalid(InvalidInput):
     reason = "UPLOAD_INVALID"
 
 
+class PartInvalid(InvalidInput):
+    """A blob has no such part, or the part has other bytes than it should."""
+
+    reason = "PART_INVALID"
+
+
+class PartsNotThere(PreconditionFailed):
+    """An upload cannot be finished yet. Metadata: `part`, the first that is missing."""
+
+    reason = "PARTS_MISSING"
+
+
+class NoDirectWay(PreconditionFailed):
+    """Clients cannot reach where the bytes are: they pass through the service."""
+
+    reason = "NO_DIRECT_WAY"
+
+
 class BlobsMissing(PreconditionFailed):
     """The manifest names blobs that the project does not have. Metadata: `sha256` of one of them, `missing`, how many."""
 
@@ -125,6 +154,12 @@ class StoreFull(LimitExceeded):
     """There is no room where files are stored."""
 
     reason = "STORE_FULL"
+
+
+class UploadLimitReached(LimitExceeded):
+    """The project has `UPLOADS_PER_PROJECT_MAX` uploads that are not finished."""
+
+    reason = "UPLOAD_LIMIT_REACHED"
 
 
 class ManifestTooLarge(LimitExceeded):

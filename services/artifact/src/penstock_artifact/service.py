@@ -1,7 +1,8 @@
 """The use cases: what may happen to artifacts, versions and their bytes. Knows nothing of gRPC or of documents."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from penstock_artifact.contents import Contents, Download
@@ -24,6 +25,7 @@ from penstock_artifact.errors import (
     VersionLimitReached,
     VersionNotFound,
 )
+from penstock_artifact.signing import SignedUrl
 from penstock_artifact.store import ArtifactStore, Page
 from penstock_artifact.uploads import Part, Upload
 from penstock_kit.clock import Clock
@@ -168,13 +170,34 @@ class ArtifactService:
 
         Raises `ArtifactNotFound`, `VersionNotFound`, `FileNotFound`, `ReferenceNotStored`, `RangeInvalid`.
         """
-        entry = (await self.manifest(name)).by_path.get(path)
-        if entry is None:
-            raise FileNotFound(f"{name} has no file {path!r}.", path=path)
-        if not isinstance(entry, File):
-            raise ReferenceNotStored(f"{path!r} is a reference: its content is at {entry.uri}.", uri=entry.uri)
-        gone = VersionNotFound(f"{name} was deleted meanwhile.")
-        return await self._contents.download(name.artifact.project, entry, offset, length, gone)
+        (file,) = await self._files(name, [path])
+        return await self._contents.download(name.artifact.project, file, offset, length, _gone(name))
+
+    async def download_files(
+        self, name: ArtifactVersionName, paths: Sequence[str]
+    ) -> AsyncGenerator[tuple[int, bytes]]:
+        """Yields files of a version, one after the other; see `Contents.download_files`. Raises as `download`."""
+        files = await self._files(name, paths)
+        async with aclosing(self._contents.download_files(name.artifact.project, files, _gone(name))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def sign_download(self, name: ArtifactVersionName, path: str) -> tuple[BlobId, SignedUrl]:
+        """Returns what a file of a version is, and a URL to get it from. Raises as `download`, and `NoDirectWay`."""
+        (file,) = await self._files(name, [path])
+        return file.blob, await self._contents.sign_download(name.artifact.project, file, _gone(name))
+
+    async def _files(self, name: ArtifactVersionName, paths: Sequence[str]) -> list[File]:
+        by_path = (await self.manifest(name)).by_path
+        files: list[File] = []
+        for path in paths:
+            entry = by_path.get(path)
+            if entry is None:
+                raise FileNotFound(f"{name} has no file {path!r}.", path=path)
+            if not isinstance(entry, File):
+                raise ReferenceNotStored(f"{path!r} is a reference: its content is at {entry.uri}.", uri=entry.uri)
+            files.append(entry)
+        return files
 
     # Lineage
 
@@ -227,3 +250,7 @@ class _ManifestCache:
         self._bytes += len(manifest.text)
         while self._bytes > self._bytes_max:
             self._bytes -= len(self._kept.popitem(last=False)[1].text)
+
+
+def _gone(name: ArtifactVersionName) -> VersionNotFound:
+    return VersionNotFound(f"{name} was deleted meanwhile.")

@@ -5,12 +5,16 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from penstock.api.artifact.v1 import artifact_service_pb2 as pb
+from penstock.api.artifact.v1 import transfer_pb2
 from penstock_artifact import convert
 from penstock_artifact.errors import FieldInvalid, UploadInvalid
 from penstock_artifact.files.convert import owner_from_name
 from penstock_artifact.files.service import FileService
 from penstock_artifact.files.servicer import FileServicer
 from penstock_artifact.pages import page_of
+from penstock_artifact.parts.convert import url_message
+from penstock_artifact.parts.service import PartUploads
+from penstock_artifact.parts.servicer import PartServicer
 from penstock_artifact.service import ArtifactService
 from penstock_artifact.uploads import Part
 from penstock_kit import paging
@@ -23,11 +27,16 @@ _STORAGE: Final = "/artifactStorage"
 _VERSIONS: Final = "/versions/"
 
 
-class ArtifactServicer(FileServicer):
+RESPONSE_BYTES: Final = 1024 * 1024
+"""So many bytes of files one response has at most: a small file need not have one of its own."""
+
+
+class ArtifactServicer(FileServicer, PartServicer):
     """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
 
-    def __init__(self, service: ArtifactService, files: FileService) -> None:
-        super().__init__(files)
+    def __init__(self, service: ArtifactService, files: FileService, uploads: PartUploads) -> None:
+        FileServicer.__init__(self, files)
+        PartServicer.__init__(self, uploads)
         self._service = service
 
     # Uploads
@@ -124,6 +133,34 @@ class ArtifactServicer(FileServicer):
         async with aclosing(download.pieces) as pieces:  # type: ignore[type-var]  # it is a generator
             async for piece in pieces:
                 yield pb.DownloadFileResponse(data=piece)
+
+    async def DownloadFiles(
+        self, request: transfer_pb2.DownloadFilesRequest, context: Any
+    ) -> AsyncIterator[transfer_pb2.DownloadFilesResponse]:
+        pieces: list[transfer_pb2.FilePiece] = []
+        size = 0
+        if _VERSIONS in request.name:
+            downloading = self._service.download_files(ArtifactVersionName.parse(request.name), request.paths)
+        else:
+            downloading = self._files.download_files(owner_from_name(request.name), request.paths)
+        async with aclosing(downloading) as read:
+            async for index, data in read:
+                if size + len(data) > RESPONSE_BYTES:
+                    yield transfer_pb2.DownloadFilesResponse(pieces=pieces)
+                    pieces.clear()
+                    size = 0
+                pieces.append(transfer_pb2.FilePiece(file=index, data=data))
+                size += len(data)
+        yield transfer_pb2.DownloadFilesResponse(pieces=pieces)
+
+    async def SignFileDownload(
+        self, request: transfer_pb2.SignFileDownloadRequest, context: Any
+    ) -> transfer_pb2.SignFileDownloadResponse:
+        if _VERSIONS in request.name:
+            blob, signed = await self._service.sign_download(ArtifactVersionName.parse(request.name), request.path)
+        else:
+            blob, signed = await self._files.sign_download(owner_from_name(request.name), request.path)
+        return transfer_pb2.SignFileDownloadResponse(url=url_message(signed), blob=convert.blob_message(blob))
 
     # Lineage
 

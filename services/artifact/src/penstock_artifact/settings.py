@@ -20,6 +20,8 @@ class ArtifactSettings:
         service_credential_file: The file with the secret by which services know each other; auth writes it.
         documents_url: Where manifests are: `mongodb://host:port/database`; empty for a file in `data_dir`.
         blobs_url: Where files are: `s3://access-key:secret-key@host:port/bucket`; empty for a folder in `data_dir`.
+        s3_public_url: `http(s)://host:port` by which clients reach the S3 server: then they send large files straight there.
+            Empty where they do not reach it: all bytes pass through this service.
         mongo_driver: What drives MongoDB: `motor`, or its successor `pymongo`.
     """
 
@@ -28,4 +30,5 @@ class ArtifactSettings:
     service_credential_file: Path
     documents_url: str = field(default="", repr=False)
     blobs_url: str = field(default="", repr=False)
+    s3_public_url: str = ""
     mongo_driver: MongoDriver = "motor"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 from penstock_artifact.domain import Artifact, ArtifactVersion, Link, LinkKind, Manifest, Storage
-from penstock_artifact.errors import ArtifactNotFound, TooManyWriters, VersionNotFound
+from penstock_artifact.errors import ArtifactNotFound, TooManyWriters, UploadNotFound, VersionNotFound
 from penstock_kit.stores.documents import (
     OPERATIONS_PER_BATCH_MAX,
     Collection,
@@ -267,15 +267,25 @@ class ArtifactStore:
                 ],
             )
 
-    async def add_blobs(self, project: str, blobs: Sequence[StoredBlob]) -> list[StoredBlob]:
+    async def add_blobs(
+        self, project: str, blobs: Sequence[StoredBlob], ending: Delete | None = None
+    ) -> list[StoredBlob]:
         """Makes uploaded blobs count. Returns those that were there already, whose keys nobody needs.
 
-        At most `OPERATIONS_PER_BATCH_MAX - 1`. Raises `QuotaExceeded`; then none counts.
+        Args:
+            project: The project's id.
+            blobs: At most `OPERATIONS_PER_BATCH_MAX - 2`.
+            ending: What must be there as it was read, and goes in the same write.
+
+        Raises `QuotaExceeded`, `UploadNotFound` if `ending` is not there; then none counts.
         """
 
         async def attempt() -> list[StoredBlob]:
+            if ending is not None:
+                await self._check_there(project, ending)
             there = await self.blobs(project, [blob.sha256 for blob in blobs])
-            unneeded = [blob for blob in blobs if blob.sha256 in there]
+            # What was told twice is there already under its own key, which is needed.
+            unneeded = [blob for blob in blobs if blob.sha256 in there and blob.key != there[blob.sha256].key]
             new: dict[str, StoredBlob] = {}
             for blob in blobs:
                 if blob.sha256 in new:
@@ -293,10 +303,15 @@ class ArtifactStore:
                 storage, write = await self._storage(project)
                 storage.check(added)
                 operations.append(write(replace(storage, used=storage.used + added)))
-            await self._documents.apply(project, [*operations, *renewed])
+            await self._documents.apply(project, [*operations, *renewed, *([ending] if ending is not None else [])])
             return unneeded
 
         return await insisting(attempt)
+
+    async def _check_there(self, project: str, ending: Delete) -> None:
+        found = await self._documents.get_many(ending.collection, project, [ending.id])
+        if ending.id not in found or found[ending.id].version != ending.expected:
+            raise UploadNotFound("The upload has ended: begin it anew.")
 
     async def idle_blobs(self, project: str, before_us: int, limit: int, cursor: bytes | None) -> Page[StoredBlob]:
         """The blobs whose lease is from before a time, oldest first."""

@@ -1,16 +1,18 @@
 """The use cases of files of runs and logged models. Knows nothing of gRPC or of documents."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
 from penstock_artifact.contents import Contents, Download
-from penstock_artifact.domain import ENTRIES_MAX, ArtifactVersion, File
+from penstock_artifact.domain import ENTRIES_MAX, ArtifactVersion, BlobId, File
 from penstock_artifact.errors import FileNotFound, ManifestTooLarge
 from penstock_artifact.files.domain import FileUpload, OwnedFile, Owner, check_directory, check_paths
 from penstock_artifact.files.incoming import IncomingFile
 from penstock_artifact.files.store import FileStore
 from penstock_artifact.service import ArtifactService
+from penstock_artifact.signing import SignedUrl
 from penstock_artifact.store import ArtifactStore, Page
 from penstock_kit.clock import Clock
 from penstock_kit.names import ArtifactName, RunName
@@ -92,6 +94,20 @@ class FileService:
         file = (await self._files.get(owner, path)).file
         gone = FileNotFound(f"{path!r} of {owner} was deleted meanwhile.", path=path)
         return await self._contents.download(owner.project, file, offset, length, gone)
+
+    async def download_files(self, owner: Owner, paths: Sequence[str]) -> AsyncGenerator[tuple[int, bytes]]:
+        """Yields files, one after the other; see `Contents.download_files`. Raises `FileNotFound`."""
+        files = [(await self._files.get(owner, path)).file for path in paths]
+        gone = FileNotFound(f"Files of {owner} were deleted meanwhile.")
+        async with aclosing(self._contents.download_files(owner.project, files, gone)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def sign_download(self, owner: Owner, path: str) -> tuple[BlobId, SignedUrl]:
+        """Returns what a file is, and a URL to get it from. Raises `FileNotFound`, `NoDirectWay`."""
+        file = (await self._files.get(owner, path)).file
+        gone = FileNotFound(f"{path!r} of {owner} was deleted meanwhile.", path=path)
+        return file.blob, await self._contents.sign_download(owner.project, file, gone)
 
     async def delete(self, owner: Owner, path: str) -> int:
         """Deletes a file or a directory, all there is for an empty path. Returns how many. Raises `PathInvalid`."""

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from penstock.api.artifact.v1 import artifact_service_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2
+from penstock.api.artifact.v1 import transfer_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -30,7 +31,9 @@ class ArtifactServiceStub:
     which runs wrote and used them; the files of runs and logged models; and how much a project may store.
 
     A version is published in three steps: FindMissingBlobs, UploadBlobs for what is missing, PublishArtifactVersion. No file is
-    visible before the last one. Each step may be repeated.
+    visible before the last one. Each step may be repeated. A large blob is rather uploaded in parts, which goes on where it was after
+    anything broke: BeginBlobUpload; SignUploadParts where there is a way straight to the object store, else UploadParts;
+    FinishBlobUpload.
 
     A run and a logged model have a tree of files, which changes: each path names a blob, and may name another one later. Files come
     there by UploadFile, or by FindMissingBlobs, UploadBlobs and PutFiles; PublishFiles makes a version of them, which does not change any
@@ -55,6 +58,26 @@ class ArtifactServiceStub:
                 '/penstock.api.artifact.v1.ArtifactService/UploadBlobs',
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadBlobsRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadBlobsResponse.FromString,
+                _registered_method=True)
+        self.BeginBlobUpload = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/BeginBlobUpload',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.BeginBlobUploadRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.BeginBlobUploadResponse.FromString,
+                _registered_method=True)
+        self.SignUploadParts = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/SignUploadParts',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignUploadPartsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignUploadPartsResponse.FromString,
+                _registered_method=True)
+        self.UploadParts = channel.stream_stream(
+                '/penstock.api.artifact.v1.ArtifactService/UploadParts',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.UploadPartsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.UploadPartsResponse.FromString,
+                _registered_method=True)
+        self.FinishBlobUpload = channel.unary_stream(
+                '/penstock.api.artifact.v1.ArtifactService/FinishBlobUpload',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadResponse.FromString,
                 _registered_method=True)
         self.PublishArtifactVersion = channel.unary_unary(
                 '/penstock.api.artifact.v1.ArtifactService/PublishArtifactVersion',
@@ -100,6 +123,16 @@ class ArtifactServiceStub:
                 '/penstock.api.artifact.v1.ArtifactService/DownloadFile',
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileResponse.FromString,
+                _registered_method=True)
+        self.DownloadFiles = channel.unary_stream(
+                '/penstock.api.artifact.v1.ArtifactService/DownloadFiles',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.DownloadFilesRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.DownloadFilesResponse.FromString,
+                _registered_method=True)
+        self.SignFileDownload = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/SignFileDownload',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadResponse.FromString,
                 _registered_method=True)
         self.UploadFile = channel.stream_stream(
                 '/penstock.api.artifact.v1.ArtifactService/UploadFile',
@@ -158,7 +191,9 @@ class ArtifactServiceServicer:
     which runs wrote and used them; the files of runs and logged models; and how much a project may store.
 
     A version is published in three steps: FindMissingBlobs, UploadBlobs for what is missing, PublishArtifactVersion. No file is
-    visible before the last one. Each step may be repeated.
+    visible before the last one. Each step may be repeated. A large blob is rather uploaded in parts, which goes on where it was after
+    anything broke: BeginBlobUpload; SignUploadParts where there is a way straight to the object store, else UploadParts;
+    FinishBlobUpload.
 
     A run and a logged model have a tree of files, which changes: each path names a blob, and may name another one later. Files come
     there by UploadFile, or by FindMissingBlobs, UploadBlobs and PutFiles; PublishFiles makes a version of them, which does not change any
@@ -185,6 +220,46 @@ class ArtifactServiceServicer:
         for other bytes than announced, INVALID_ARGUMENT (UPLOAD_INVALID) for messages out of order, RESOURCE_EXHAUSTED
         (QUOTA_EXCEEDED) before the bytes of the blob are read, RESOURCE_EXHAUSTED (STORE_FULL), ABORTED (UPLOAD_SILENT) when nothing
         came for a minute, or one blob took six hours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginBlobUpload(self, request, context):
+        """Begins to upload a large blob in parts, or says how far the caller's upload of it is: what a client asks before it sends, and
+        again after anything broke, also its own process. Nothing is remembered on its side. Errors: RESOURCE_EXHAUSTED
+        (QUOTA_EXCEEDED), RESOURCE_EXHAUSTED (UPLOAD_LIMIT_REACHED) where 1,000 uploads of the project are not finished,
+        RESOURCE_EXHAUSTED (STORE_FULL).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignUploadParts(self, request, context):
+        """Signs URLs for parts of an upload, each to be sent there with one PUT of exactly its bytes. They are good for 15 minutes, for
+        one part each, and until the upload is finished. Errors: NOT_FOUND (UPLOAD_NOT_FOUND), also for somebody else's;
+        INVALID_ARGUMENT (PART_INVALID) for a part that the blob does not have; FAILED_PRECONDITION (NO_DIRECT_WAY).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadParts(self, request_iterator, context):
+        """Sends parts of an upload through this service, one after the other on one stream, and acknowledges each when it is durable.
+        The first message names the upload. Each part is announced by its number, then come its bytes in messages of at most 4 MiB.
+        Several streams may send parts of one upload at once. Errors: NOT_FOUND (UPLOAD_NOT_FOUND), INVALID_ARGUMENT (PART_INVALID)
+        for a part that the blob does not have or that has other bytes than it should, INVALID_ARGUMENT (UPLOAD_INVALID) for messages
+        out of order, RESOURCE_EXHAUSTED (STORE_FULL), ABORTED (UPLOAD_SILENT) when nothing came for a minute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishBlobUpload(self, request, context):
+        """Verifies the digest of an upload whose parts are all there, and makes the blob count. Says how far that is at least every ten
+        seconds. Safe to repeat. Errors: NOT_FOUND (UPLOAD_NOT_FOUND), also when it was finished before: BeginBlobUpload tells;
+        FAILED_PRECONDITION (PARTS_MISSING; metadata `part`, the first of them); INVALID_ARGUMENT (BLOB_MISMATCH) for other
+        bytes than announced, which are thrown away; RESOURCE_EXHAUSTED (QUOTA_EXCEEDED), after which it may be repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -258,6 +333,22 @@ class ArtifactServiceServicer:
         client that was cut off goes on from where it was with `offset`, naming a version by its number; the first response tells which
         bytes are at the path now. Errors: NOT_FOUND, NOT_FOUND (FILE_NOT_FOUND), FAILED_PRECONDITION (REFERENCE_NOT_STORED),
         INVALID_ARGUMENT (RANGE_INVALID) for an offset behind the end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadFiles(self, request, context):
+        """Downloads many small files of a version, of a run or of a logged model on one stream. A client that was cut off asks for those that it does not have. Errors:
+        those of DownloadFile, before the first byte.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignFileDownload(self, request, context):
+        """Signs a URL to download a file of a version, of a run or of a logged model, or ranges of it, straight from the object store. It is good for 15 minutes.
+        Errors: those of DownloadFile, and FAILED_PRECONDITION (NO_DIRECT_WAY): use DownloadFile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -361,6 +452,26 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadBlobsRequest.FromString,
                     response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadBlobsResponse.SerializeToString,
             ),
+            'BeginBlobUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginBlobUpload,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.BeginBlobUploadRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.BeginBlobUploadResponse.SerializeToString,
+            ),
+            'SignUploadParts': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignUploadParts,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignUploadPartsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignUploadPartsResponse.SerializeToString,
+            ),
+            'UploadParts': grpc.stream_stream_rpc_method_handler(
+                    servicer.UploadParts,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.UploadPartsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.UploadPartsResponse.SerializeToString,
+            ),
+            'FinishBlobUpload': grpc.unary_stream_rpc_method_handler(
+                    servicer.FinishBlobUpload,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadResponse.SerializeToString,
+            ),
             'PublishArtifactVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishArtifactVersion,
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PublishArtifactVersionRequest.FromString,
@@ -405,6 +516,16 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.DownloadFile,
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileRequest.FromString,
                     response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileResponse.SerializeToString,
+            ),
+            'DownloadFiles': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadFiles,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.DownloadFilesRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.DownloadFilesResponse.SerializeToString,
+            ),
+            'SignFileDownload': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignFileDownload,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadResponse.SerializeToString,
             ),
             'UploadFile': grpc.stream_stream_rpc_method_handler(
                     servicer.UploadFile,
@@ -469,7 +590,9 @@ class ArtifactService:
     which runs wrote and used them; the files of runs and logged models; and how much a project may store.
 
     A version is published in three steps: FindMissingBlobs, UploadBlobs for what is missing, PublishArtifactVersion. No file is
-    visible before the last one. Each step may be repeated.
+    visible before the last one. Each step may be repeated. A large blob is rather uploaded in parts, which goes on where it was after
+    anything broke: BeginBlobUpload; SignUploadParts where there is a way straight to the object store, else UploadParts;
+    FinishBlobUpload.
 
     A run and a logged model have a tree of files, which changes: each path names a blob, and may name another one later. Files come
     there by UploadFile, or by FindMissingBlobs, UploadBlobs and PutFiles; PublishFiles makes a version of them, which does not change any
@@ -523,6 +646,114 @@ class ArtifactService:
             '/penstock.api.artifact.v1.ArtifactService/UploadBlobs',
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadBlobsRequest.SerializeToString,
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.UploadBlobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginBlobUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/BeginBlobUpload',
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.BeginBlobUploadRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.BeginBlobUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignUploadParts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/SignUploadParts',
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignUploadPartsRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignUploadPartsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadParts(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/UploadParts',
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.UploadPartsRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.UploadPartsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishBlobUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/FinishBlobUpload',
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -766,6 +997,60 @@ class ArtifactService:
             '/penstock.api.artifact.v1.ArtifactService/DownloadFile',
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileRequest.SerializeToString,
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DownloadFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/DownloadFiles',
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.DownloadFilesRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.DownloadFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignFileDownload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/SignFileDownload',
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,43 @@
+"""Between the messages of the contract and uploads in parts."""
+
+from collections.abc import Sequence
+
+from penstock.api.artifact.v1 import transfer_pb2 as pb
+from penstock_artifact.convert import DATA_BYTES_MAX, blob_message, time_message
+from penstock_artifact.errors import UploadInvalid
+from penstock_artifact.parts.domain import BlobUpload
+from penstock_artifact.signing import SignedUrl
+from penstock_kit.names import BlobUploadName
+from penstock_kit.stores.parts import PARTS_MAX
+
+__all__ = ["parts_request", "upload_message", "url_message"]
+
+
+def parts_request(raw: bytes) -> pb.UploadPartsRequest:
+    """Reads a message of UploadParts. Raises `UploadInvalid` if it breaks a rule of the contract.
+
+    In place of protovalidate, which would copy the bytes of each message twice. The name is parsed where it is used.
+    """
+    request = pb.UploadPartsRequest.FromString(raw)
+    if len(request.data) > DATA_BYTES_MAX:
+        raise UploadInvalid(f"A message has {len(request.data):,} bytes of a part; {DATA_BYTES_MAX:,} is the most.")
+    if request.HasField("part") and not 1 <= request.part <= PARTS_MAX:
+        raise UploadInvalid(f"Parts are counted from 1 to {PARTS_MAX:,}.")
+    return request
+
+
+def upload_message(upload: BlobUpload, missing: Sequence[int], *, direct: bool) -> pb.BlobUpload:
+    """Packs an upload."""
+    return pb.BlobUpload(
+        name=str(BlobUploadName(upload.project, upload.upload_id)),
+        blob=blob_message(upload.blob),
+        part_bytes=upload.parts.part_bytes,
+        missing_parts=missing,
+        direct=direct,
+        expire_time=time_message(upload.expire_us),
+    )
+
+
+def url_message(signed: SignedUrl) -> pb.SignedUrl:
+    """Packs a signed URL."""
+    return pb.SignedUrl(url=signed.url, expire_time=time_message(signed.expire_us))

@@ -1,0 +1,289 @@
+"""The use cases of uploads in parts: begin or go on, sign, receive, verify. Knows nothing of gRPC or of documents."""
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from penstock_artifact.contents import GRACE_S
+from penstock_artifact.domain import BlobId
+from penstock_artifact.errors import (
+    BlobMismatch,
+    NoDirectWay,
+    PartInvalid,
+    PartsNotThere,
+    StoreFull,
+    TooManyWriters,
+    UploadInvalid,
+    UploadLimitReached,
+    UploadNotFound,
+    UploadSilent,
+)
+from penstock_artifact.keys import new_key
+from penstock_artifact.parts.domain import PART_BYTES, UPLOADS_PER_PROJECT_MAX, BlobUpload, upload_id_of
+from penstock_artifact.parts.store import UploadStore, end_of
+from penstock_artifact.reading import read_ahead
+from penstock_artifact.signing import SignedUrl, UrlSigner
+from penstock_artifact.store import ArtifactStore, StoredBlob
+from penstock_artifact.uploads import SILENCE_S_MAX
+from penstock_kit.clock import Clock
+from penstock_kit.names import BlobUploadName, ProjectName
+from penstock_kit.stores.blobs import BlobMissing, BlobStore, BlobStoreFull
+from penstock_kit.stores.parts import PartsGone, PartsMissing, missing_parts
+
+__all__ = ["PartUploads", "Piece"]
+
+WRITTEN_AT_ONCE_MAX: Final = 2
+"""So many parts of a stream are written while the next one comes. Each is held in memory."""
+TOLD_INTERVAL_S: Final = 5.0
+"""How often the caller hears how far a verification is."""
+BEGIN_ATTEMPTS_MAX: Final = 20
+
+Piece = int | bytes
+"""What comes: a part is announced by its number, or some of its bytes."""
+
+
+class PartUploads:
+    """Uploads of all projects.
+
+    Args:
+        store: The records of blobs.
+        uploads: The records of uploads.
+        blobs: The bytes.
+        signer: Signs URLs straight to the bytes; None where there is no way past this service.
+        clock: The time.
+    """
+
+    def __init__(
+        self, store: ArtifactStore, uploads: UploadStore, blobs: BlobStore, signer: UrlSigner | None, clock: Clock
+    ) -> None:
+        self._store = store
+        self._uploads = uploads
+        self._blobs = blobs
+        self._signer = signer
+        self._clock = clock
+
+    @property
+    def direct(self) -> bool:
+        """Whether clients can reach the bytes without this service."""
+        return self._signer is not None
+
+    async def begin(self, parent: ProjectName, blob: BlobId, by: str) -> tuple[BlobUpload, list[int]] | None:
+        """Returns the caller's upload of a blob, a new one if need be, and the parts that it lacks.
+
+        Returns None if the project has the blob. Raises `QuotaExceeded`, `UploadLimitReached`, `StoreFull`.
+        """
+        project, upload_id = parent.project, upload_id_of(by, blob)
+        for _ in range(BEGIN_ATTEMPTS_MAX):
+            if await self._store.blobs(project, [blob.sha256]):
+                return None
+            (await self._store.storage(project)).check(blob.size)
+            before = await self._uploads.find(project, upload_id)
+            now_us = self._clock.now_us()
+            if before is not None and now_us < before.expire_us:
+                missing = await self._missing(before)
+                if missing is not None:
+                    return before, missing
+            if (
+                before is None
+                and await self._uploads.count(project, UPLOADS_PER_PROJECT_MAX) >= UPLOADS_PER_PROJECT_MAX
+            ):
+                raise UploadLimitReached(
+                    f"The project has {UPLOADS_PER_PROJECT_MAX:,} uploads that are not finished: finish them, or wait "
+                    "until they end."
+                )
+            try:
+                parts = await self._blobs.begin_parts(new_key(project, blob.sha256, now_us), PART_BYTES)
+            except BlobStoreFull:
+                raise _store_full() from None
+            upload = BlobUpload(project, upload_id, blob, parts, by, now_us)
+            if await self._uploads.put(upload, over=before):
+                if before is not None:
+                    await self._drop_bytes(before)
+                return upload, missing_parts({}, PART_BYTES, blob.size)
+            await self._blobs.drop_parts(parts)  # somebody was quicker
+        raise TooManyWriters("Others began the same upload again and again: try it again.")
+
+    async def sign(self, name: BlobUploadName, numbers: Sequence[int], by: str) -> list[SignedUrl]:
+        """Returns a URL for each of the parts. Raises `UploadNotFound`, `PartInvalid`, `NoDirectWay`."""
+        upload = await self._own(name, by)
+        if self._signer is None:
+            raise NoDirectWay("Parts are sent through this service: use UploadParts.")
+        for number in numbers:
+            _check_part(upload, number)
+        return [self._signer.part(upload.parts, number) for number in numbers]
+
+    async def receive(self, name: BlobUploadName, pieces: AsyncIterator[Piece], by: str) -> AsyncIterator[int]:
+        """Takes parts, and yields the number of each that is durable.
+
+        Raises `UploadNotFound`, `PartInvalid`, `UploadInvalid`, `UploadSilent`, `StoreFull`.
+        """
+        upload = await self._own(name, by)
+        writing: deque[asyncio.Task[int]] = deque()
+        try:
+            while (number := await _next(pieces)) is not None:
+                if isinstance(number, bytes):
+                    raise UploadInvalid("Bytes came that belong to no part: announce a part first.")
+                _check_part(upload, number)
+                chunks = await _part(upload, number, pieces)
+                writing.append(asyncio.create_task(self._write(upload, number, chunks)))
+                if len(writing) > WRITTEN_AT_ONCE_MAX:
+                    yield await writing.popleft()
+            while writing:
+                yield await writing.popleft()
+        finally:
+            await asyncio.gather(*writing, return_exceptions=True)
+
+    async def finish(self, name: BlobUploadName, by: str) -> AsyncIterator[int]:
+        """Verifies the bytes of an upload and makes them count. Yields now and then how many are verified, at the end all.
+
+        Raises `UploadNotFound`, `PartsNotThere`, `BlobMismatch`, `QuotaExceeded`, `StoreFull`.
+        """
+        upload = await self._own(name, by)
+        if await self._store.blobs(upload.project, [upload.blob.sha256]):
+            # Somebody else was quicker.
+            await self._discard(upload)
+            yield upload.blob.size
+            return
+        try:
+            await self._blobs.finish_parts(upload.parts, upload.blob.size)
+        except PartsMissing as error:
+            raise PartsNotThere(
+                f"Part {error.number} is not there: send it, then finish again.", part=str(error.number)
+            ) from None
+        except PartsGone:
+            await self._discard(upload)
+            raise _ended() from None
+        except BlobStoreFull:
+            raise _store_full() from None
+        try:
+            async with aclosing(self._verified(upload)) as verified:  # type: ignore[type-var]  # it is a generator
+                async for size in verified:
+                    yield size
+        except BlobMissing:
+            raise _ended() from None
+        blob = StoredBlob(upload.blob.sha256, upload.blob.size, upload.parts.key, self._clock.now_us())
+        for unneeded in await self._store.add_blobs(upload.project, [blob], end_of(upload)):
+            await self._blobs.delete(unneeded.key)
+        yield upload.blob.size
+
+    async def sweep(self) -> int:
+        """Ends the uploads that nobody can finish any more. Returns how many. Replicas may do it at once."""
+        before_us = self._clock.now_us() - GRACE_S * 1_000_000
+        ended = 0
+        for project in await self._uploads.projects():
+            while True:
+                page = await self._uploads.oldest(project, UPLOADS_PER_PROJECT_MAX)
+                old = [upload for upload in page.items if upload.begin_us < before_us]
+                for upload in old:
+                    ended += await self._discard(upload)
+                if not old or page.cursor is None:
+                    break
+        return ended
+
+    async def _own(self, name: BlobUploadName, by: str) -> BlobUpload:
+        upload = await self._uploads.find(name.project, name.upload_id)
+        if upload is None or upload.creator != by or self._clock.now_us() >= upload.expire_us:
+            raise _ended()
+        return upload
+
+    async def _missing(self, upload: BlobUpload) -> list[int] | None:
+        """The parts that an upload lacks; None if nothing is left of it."""
+        try:
+            return missing_parts(await self._blobs.parts(upload.parts), upload.parts.part_bytes, upload.blob.size)
+        except PartsGone:
+            try:
+                await self._blobs.stat(upload.parts.key)
+            except BlobMissing:
+                return None
+            return []  # whole, and not yet verified
+
+    async def _write(self, upload: BlobUpload, number: int, chunks: Sequence[bytes]) -> int:
+        try:
+            await self._blobs.put_part(upload.parts, number, _each(chunks))
+        except PartsGone:
+            raise _ended() from None
+        except BlobStoreFull:
+            raise _store_full() from None
+        return number
+
+    async def _verified(self, upload: BlobUpload) -> AsyncIterator[int]:
+        digest = hashlib.sha256()
+        size = 0
+        now_s = asyncio.get_running_loop().time
+        told_s = now_s()
+        async with (
+            aclosing(self._blobs.get(upload.parts.key)) as pieces,  # type: ignore[type-var]  # it is a generator
+            aclosing(read_ahead(pieces)) as read,
+        ):
+            async for piece in read:
+                await asyncio.to_thread(digest.update, piece)
+                size += len(piece)
+                if now_s() - told_s >= TOLD_INTERVAL_S:
+                    told_s = now_s()
+                    yield size
+        if size != upload.blob.size or digest.hexdigest() != upload.blob.sha256:
+            await self._discard(upload)
+            raise BlobMismatch(
+                f"The bytes announced as {upload.blob.sha256} have the digest {digest.hexdigest()}: was the file changed "
+                "meanwhile?",
+                sha256=upload.blob.sha256,
+            )
+
+    async def _discard(self, upload: BlobUpload) -> bool:
+        """Ends an upload. Returns whether it had not ended."""
+        removed = await self._uploads.remove(upload)
+        if removed:
+            await self._drop_bytes(upload)
+        return removed
+
+    async def _drop_bytes(self, upload: BlobUpload) -> None:
+        await self._blobs.drop_parts(upload.parts)
+        await self._blobs.delete(upload.parts.key)
+
+
+async def _next(pieces: AsyncIterator[Piece]) -> Piece | None:
+    try:
+        async with asyncio.timeout(SILENCE_S_MAX):
+            return await anext(pieces, None)
+    except TimeoutError:
+        raise UploadSilent(f"Nothing came for {SILENCE_S_MAX:g} s: open the stream anew and go on.") from None
+
+
+async def _part(upload: BlobUpload, number: int, pieces: AsyncIterator[Piece]) -> list[bytes]:
+    """The bytes of the part that was announced."""
+    expected = upload.part_size(number)
+    chunks: list[bytes] = []
+    size = 0
+    while size < expected:
+        piece = await _next(pieces)
+        if not isinstance(piece, bytes):
+            raise PartInvalid(f"Part {number} has {expected:,} bytes; only {size:,} came.", part=str(number))
+        chunks.append(piece)
+        size += len(piece)
+    if size > expected:
+        raise PartInvalid(f"Part {number} has {expected:,} bytes; more came.", part=str(number))
+    return chunks
+
+
+async def _each(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def _check_part(upload: BlobUpload, number: int) -> None:
+    if upload.part_size(number) <= 0:
+        raise PartInvalid(
+            f"The blob has {upload.blob.size:,} bytes, in parts of {upload.parts.part_bytes:,}: there is no part {number}.",
+            part=str(number),
+        )
+
+
+def _ended() -> UploadNotFound:
+    return UploadNotFound("There is no such upload of yours: begin it anew.")
+
+
+def _store_full() -> StoreFull:
+    return StoreFull("There is no room left where files are stored: tell an administrator.")
