@@ -23,6 +23,7 @@ WORDS = {
     "AsyncPackages": "Packages",
     "AsyncPages": "Pages",
     "AsyncPoints": "Points",
+    "AsyncTransfers": "Transfers",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",

@@ -5,7 +5,7 @@ Auth, tracking, the registry and the artifact service on one port, over embedded
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,8 +56,16 @@ class Installation:
 
 
 @contextmanager
-def installation(directory: Path, *, webhook_hosts: str = "") -> Iterator[Installation]:
-    """Runs an installation whose data lies below `directory`, and whose webhooks may go to some hosts of this machine."""
+def installation(
+    directory: Path, *, webhook_hosts: str = "", artifact_settings: Mapping[str, str] | None = None
+) -> Iterator[Installation]:
+    """Runs an installation whose data lies below `directory`.
+
+    Args:
+        directory: The folder.
+        webhook_hosts: Hosts of this machine to which its webhooks may go.
+        artifact_settings: Further settings of its artifact service.
+    """
     ready: list[Installation | BaseException] = []
     started = threading.Event()
     loop = asyncio.new_event_loop()
@@ -85,13 +93,14 @@ def installation(directory: Path, *, webhook_hosts: str = "") -> Iterator[Instal
             registry_settings, await penstock_registry.app.open_stores(registry_settings, clock), clock
         )
 
-        artifact_settings = ArtifactSettings(
+        of_artifact = ArtifactSettings(
             data_dir=directory / "artifact",
             auth_address="",
             service_credential_file=settings.service_credential_file,
+            **artifact_settings or {},
         )
         artifact = penstock_artifact.app.build(
-            artifact_settings, await penstock_artifact.app.open_stores(artifact_settings, clock), clock
+            of_artifact, await penstock_artifact.app.open_stores(of_artifact, clock), clock
         )
 
         async def close() -> None:

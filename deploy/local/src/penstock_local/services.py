@@ -92,6 +92,10 @@ SERVICES = (
         _tracking,
     ),
     Service("registry", {"documents_url": "registry_documents"}, _registry, passed=("webhook_hosts",)),
-    Service("artifact", {"documents_url": "artifact_documents", "blobs_url": "artifact_blobs"}, _artifact),
+    Service(
+        "artifact",
+        {"documents_url": "artifact_documents", "blobs_url": "artifact_blobs", "s3_public_url": "artifact_s3_public"},
+        _artifact,
+    ),
 )
 """The services beside auth, in the order of their start."""

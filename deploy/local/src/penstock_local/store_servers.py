@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from penstock_local.stores import StoreUrls
 __all__ = ["StoreServers", "s3_server_here"]
 
 BUCKET = "penstock-tracking"
-ARTIFACT_BUCKET = "penstock-artifacts"
 ARTIFACT_BUCKET = "penstock-artifact"
 
 CHECK_INTERVAL_S = 1.0
@@ -89,6 +89,8 @@ class StoreServers:
             registry_documents=mongo.database_url("penstock_registry"),
             artifact_documents=mongo.database_url("penstock_artifact"),
             artifact_blobs=s3.bucket_url(ARTIFACT_BUCKET),
+            # Clients elsewhere do not reach it, and send through the gateway.
+            artifact_s3_public=os.environ.get("PENSTOCK_ARTIFACT_S3_PUBLIC_URL", f"http://127.0.0.1:{s3.port}"),
         )
 
     async def stop(self) -> None:

@@ -47,6 +47,7 @@ class StoreUrls:
         registry_documents: Of the registry.
         artifact_documents: Of the artifact service: manifests.
         artifact_blobs: Of the artifact service: files.
+        artifact_s3_public: The address by which clients reach those, if they are on a server.
     """
 
     auth_documents: str = field(default="", repr=False)
@@ -57,6 +58,7 @@ class StoreUrls:
     registry_documents: str = field(default="", repr=False)
     artifact_documents: str = field(default="", repr=False)
     artifact_blobs: str = field(default="", repr=False)
+    artifact_s3_public: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The local side of artifacts: which files a path means, their digests, and how a downloaded file comes to its place.
+"""The local side of artifacts: which files a path means, and how a downloaded file comes to its place.
 
 Everything here blocks: the clients call it in threads.
 """
@@ -6,14 +6,26 @@ Everything here blocks: the clients call it in threads.
 import hashlib
 import mimetypes
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, NoReturn
 
+from penstock.api.artifact.v1 import artifact_pb2, transfer_pb2
 from penstock.artifact_paths import path_problem
 from penstock.errors import InvalidInput, PenstockError
 
-__all__ = ["Incoming", "LocalFile", "Transfer", "collect", "digest", "media_type", "read_piece", "target_in"]
+__all__ = [
+    "Incoming",
+    "LocalFile",
+    "SmallFiles",
+    "Transfer",
+    "Wanted",
+    "collect",
+    "media_type",
+    "read_piece",
+    "targets_in",
+]
 
 PIECE_BYTES: Final = 1024 * 1024
 
@@ -82,44 +94,115 @@ def _below(folder: Path, prefix: str) -> list[LocalFile]:
     return found
 
 
-def digest(file: Path) -> tuple[str, int]:
-    """SHA-256 of a file as 64 hex digits, and its size in bytes. Raises `InvalidInput` if it cannot be read."""
-    try:
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-            return found, opened.tell()
-    except OSError as error:
-        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
-
-
 def media_type(path: str) -> str:
     """The media type that a path's ending says; empty if it says none."""
     return mimetypes.guess_type(path, strict=True)[0] or ""
 
 
-def read_piece(opened: BinaryIO) -> bytes:
+def read_piece(opened: BinaryIO, most: int = PIECE_BYTES) -> bytes:
     """The next bytes of a file."""
-    return opened.read(PIECE_BYTES)
+    return opened.read(min(PIECE_BYTES, most))
 
 
-def target_in(folder: Path, path: str) -> Path:
-    """Where a file of an artifact belongs below a folder, which is made with what is between.
+def targets_in(folder: Path, paths: Sequence[str]) -> list[Path]:
+    """Where files of an artifact belong below a folder, which is made with what is between.
 
-    Raises `InvalidInput` if it would lie elsewhere: the path is not allowed, or a link on the way leads out.
+    Raises `InvalidInput` if one would lie elsewhere: its path is not allowed, or a link on the way leads out.
     """
-    problem = path_problem(path)
-    if problem is not None:
-        raise InvalidInput(f"The path {path!r} {problem}: it is not written.", reason="PATH_INVALID")
-    target = folder.joinpath(*path.split("/"))
+    for path in paths:
+        problem = path_problem(path)
+        if problem is not None:
+            raise InvalidInput(f"The path {path!r} {problem}: it is not written.", reason="PATH_INVALID")
     folder.mkdir(parents=True, exist_ok=True)
-    parent = folder
-    for segment in path.split("/")[:-1]:
-        parent /= segment
+    made: dict[str, Path] = {"": folder}
+    return [_made(folder, path.rpartition("/")[0], made) / path.rpartition("/")[2] for path in paths]
+
+
+def _made(folder: Path, path: str, made: dict[str, Path]) -> Path:
+    """A folder below another one, made if need be. `made` has those that were."""
+    if path not in made:
+        above, _, name = path.rpartition("/")
+        found = _made(folder, above, made) / name
         # One at a time: a link must be seen before anything is made behind it.
-        if parent.is_symlink():
-            raise InvalidInput(f"{parent} is a link: nothing is written through it.", reason="PATH_INVALID")
-        parent.mkdir(exist_ok=True)
-    return target
+        if found.is_symlink():
+            raise InvalidInput(f"{found} is a link: nothing is written through it.", reason="PATH_INVALID")
+        found.mkdir(exist_ok=True)
+        made[path] = found
+    return made[path]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file that is to be downloaded.
+
+    Attributes:
+        path: Its path in the version.
+        blob: Its id.
+        target: Its place on this machine.
+    """
+
+    path: str
+    blob: artifact_pb2.BlobId
+    target: Path
+
+    def may_be_there(self) -> bool:
+        """Whether a file of its size is in its place."""
+        return (
+            not self.target.is_symlink()
+            and self.target.is_file()
+            and self.target.stat().st_size == self.blob.size_bytes
+        )
+
+
+class SmallFiles:
+    """Files that are being downloaded one after the other, each put in its place whole, when its digest is right.
+
+    Args:
+        wanted: The files, in the order in which they come.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        self._wanted = wanted
+        self._done = 0
+        self._data = bytearray()
+
+    @property
+    def left(self) -> Sequence[Wanted]:
+        """Those that are not in their places yet."""
+        return self._wanted[self._done :]
+
+    def add(self, pieces: Sequence[transfer_pb2.FilePiece]) -> list[Wanted]:
+        """Takes the next bytes. Returns the files that are in their places now. Raises `PenstockError` if bytes are wrong."""
+        before = self._done
+        for piece in pieces:
+            if piece.file != self._done:
+                self._refuse()
+            wanted = self._wanted[self._done]
+            self._data += piece.data
+            if len(self._data) > wanted.blob.size_bytes:
+                self._refuse()
+            if len(self._data) == wanted.blob.size_bytes:
+                self._write(wanted)
+                self._data = bytearray()
+                self._done += 1
+        return list(self._wanted[before : self._done])
+
+    def check_whole(self) -> None:
+        """Raises `PenstockError` unless all came."""
+        if self._done < len(self._wanted):
+            self._refuse()
+
+    def _write(self, wanted: Wanted) -> None:
+        if hashlib.sha256(self._data).hexdigest() != wanted.blob.sha256:
+            self._refuse()
+        partial = _partial_of(wanted)
+        with _opened_to_write(partial) as file:
+            file.truncate()
+            file.write(self._data)
+        partial.replace(wanted.target)
+
+    def _refuse(self) -> NoReturn:
+        raise _not_what_was_uploaded(self._wanted[min(self._done, len(self._wanted) - 1)].target)
 
 
 class Incoming:
@@ -128,33 +211,21 @@ class Incoming:
     What a download that was cut off left is gone on with.
 
     Args:
-        target: Its place.
-        sha256: Its digest.
-        size: Its bytes.
+        wanted: What and where.
     """
 
-    def __init__(self, target: Path, sha256: str, size: int) -> None:
-        self._target = target
-        self._sha256 = sha256
-        self._size = size
-        self._partial = target.with_name(f".{sha256[:32]}.part")
+    def __init__(self, wanted: Wanted) -> None:
+        self._target = wanted.target
+        self._sha256 = wanted.blob.sha256
+        self._size = wanted.blob.size_bytes
+        self._partial = _partial_of(wanted)
         self._digest = hashlib.sha256()
         self._file: BinaryIO | None = None
         self.offset = 0
 
-    def is_there(self) -> bool:
-        """Whether the file is in its place already."""
-        return (
-            not self._target.is_symlink()
-            and self._target.is_file()
-            and self._target.stat().st_size == self._size
-            and digest(self._target)[0] == self._sha256
-        )
-
     def open(self) -> None:
         """Opens it, with `offset` after what is there."""
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        self._file = os.fdopen(os.open(self._partial, flags, 0o666), "r+b")
+        self._file = _opened_to_write(self._partial)
         while self.offset < self._size and (piece := self._file.read(min(PIECE_BYTES, self._size - self.offset))):
             self._digest.update(piece)
             self.offset += len(piece)
@@ -173,9 +244,7 @@ class Incoming:
         self.close()
         if self.offset != self._size or self._digest.hexdigest() != self._sha256:
             self._partial.unlink()
-            raise PenstockError(
-                f"What was received of {self._target} is not what was uploaded: try it again.", reason="BLOB_MISMATCH"
-            )
+            raise _not_what_was_uploaded(self._target)
         self._partial.replace(self._target)
 
     def close(self) -> None:
@@ -183,3 +252,19 @@ class Incoming:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _partial_of(wanted: Wanted) -> Path:
+    """Where a file is written before it is whole: beside its place."""
+    return wanted.target.with_name(f".{wanted.blob.sha256[:32]}.part")
+
+
+def _opened_to_write(file: Path) -> BinaryIO:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(file, flags, 0o666), "r+b")
+
+
+def _not_what_was_uploaded(target: Path) -> PenstockError:
+    return PenstockError(
+        f"What was received of {target} is not what was uploaded: try it again.", reason="BLOB_MISMATCH"
+    )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from penstock.api.artifact.v1 import artifact_service_pb2
 from penstock.api.registry.v1 import model_pb2, registry_service_pb2
-from penstock.client._async.artifacts import AsyncArtifacts, Tell
+from penstock.client._async.artifacts import AsyncArtifacts
 from penstock.client._async.events import AsyncEvents
+from penstock.client._async.transfers import Tell
 from penstock.client.export.files import check_file
 from penstock.client.names import artifact_name, model_name
 from penstock.client.packages import Package, PackageArtifact, folder_beside, pack, read, unpack

@@ -1,8 +1,7 @@
 # Generated from _async/artifacts.py by deploy/tools/unasync.py. Change that one.
 """What a client asks of the artifact service: files, artifacts and their versions, lineage, quotas."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,34 +9,15 @@ from typing import Any
 from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2
 from penstock.client import records
 from penstock.client._sync.paging import Pages
-from penstock.client.artifact_files import (
-    Incoming,
-    LocalFile,
-    Transfer,
-    collect,
-    digest,
-    media_type,
-    read_piece,
-    target_in,
-)
+from penstock.client._sync.transfers import Transfers, Tell
+from penstock.client.artifact_files import Wanted, collect, media_type, targets_in
 from penstock.client.names import Named, artifact_name, artifact_version_name, project_name, project_of, run_name
-from penstock.client.runtime_sync import Stream, in_thread, sleep
-from penstock.errors import Conflict, InvalidInput, PenstockError, ServerUnavailable
+from penstock.client.runtime_sync import in_thread
+from penstock.errors import InvalidInput
 
 __all__ = ["Artifacts"]
 
-BLOBS_PER_QUESTION = 1_000
 PUBLISH_TIMEOUT_S = 120.0
-DOWNLOAD_SILENCE_S = 60.0
-RETRY_S = 60.0
-"""How long a transfer is tried again without any progress."""
-RETRY_PAUSE_S = 0.5
-FUTILE_ATTEMPTS_MAX = 5
-"""So many uploads in a row may break off before another file is whole: what cannot be sent at a time is not sent for ever."""
-UPLOAD_TIMEOUT_S = 3_600.0
-"""As long as a server lets a stream last."""
-
-Tell = Callable[[Transfer], object]
 
 
 class Artifacts:
@@ -118,8 +98,9 @@ class Artifacts:
         """Publishes a file, or all files below a folder, as the next version of an artifact. Creates it if there is none.
 
         What the project has already is not sent again, and what the newest version has already makes no other one: so a call
-        that failed may simply be made again, and goes on after the last whole file. A connection that breaks is waited
-        for, for a minute without progress.
+        that failed may simply be made again, and goes on after the last whole file, or the last whole part of a large one.
+        Large files go straight to the object store where there is a way. A connection that breaks is waited for, for a
+        minute without progress. The digests of files that did not change are remembered.
 
         Args:
             artifact: The artifact.
@@ -141,7 +122,7 @@ class Artifacts:
         if path is None and not references:
             raise InvalidInput("Give a path or references: a version has at least one.")
         files = in_thread(collect, Path(path)) if path is not None else []
-        blobs = self._digests(files, on_progress)
+        blobs = Transfers(self.artifact_service, on_progress).digests([file.file for file in files])
         entries = [
             artifact_pb2.ManifestEntry(
                 path=file.path, file=artifact_pb2.ManifestFile(blob=blob, media_type=media_type(file.path))
@@ -170,21 +151,13 @@ class Artifacts:
     ) -> artifact_pb2.ArtifactVersion:
         """Publishes a version, and sends those of its files, given by digest, that the project does not have."""
         blobs = [entry.file.blob for entry in request.entries if entry.HasField("file")]
-        upload = _Progress("uploading", blobs, on_progress)
-        futile = 0
-        while True:
-            try:
-                self._upload(project_of(request.parent), blobs, files, upload)
-                response = self.artifact_service.PublishArtifactVersion(request, timeout=PUBLISH_TIMEOUT_S)
-            except (ServerUnavailable, Conflict) as error:
-                if isinstance(error, Conflict) and error.reason not in {"BLOBS_MISSING", "UPLOAD_SILENT"}:
-                    raise
-                futile = futile + 1 if upload.futile else 0
-                if upload.stalled_s > RETRY_S or futile == FUTILE_ATTEMPTS_MAX:
-                    raise
-                sleep(RETRY_PAUSE_S)
-            else:
-                return response.version
+        response = Transfers(self.artifact_service, on_progress).upload(
+            project_of(request.parent),
+            blobs,
+            files,
+            lambda: self.artifact_service.PublishArtifactVersion(request, timeout=PUBLISH_TIMEOUT_S),
+        )
+        return response.version
 
     def get_artifact(
         self,
@@ -222,12 +195,9 @@ class Artifacts:
             missing = wanted - {entry.path for entry in entries}
             if missing:
                 raise InvalidInput(f"{version} has no file {sorted(missing)[0]!r}.", reason="FILE_NOT_FOUND")
-        progress = _Progress("downloading", [entry.file.blob for entry in entries], on_progress)
-        targets: list[Path] = []
-        for entry in entries:
-            target = in_thread(target_in, Path(folder), entry.path)
-            self._download(found.name, entry, target, progress)
-            targets.append(target)
+        targets = in_thread(targets_in, Path(folder), [entry.path for entry in entries])
+        wanted = [Wanted(entry.path, entry.file.blob, target) for entry, target in zip(entries, targets, strict=True)]
+        Transfers(self.artifact_service, on_progress).download(found.name, wanted)
         return targets
 
     def use_artifact(
@@ -324,153 +294,3 @@ class Artifacts:
             )
         )
         return response.storage
-
-    def _digests(self, files: Sequence[LocalFile], on_progress: Tell | None) -> list[artifact_pb2.BlobId]:
-        """The ids of files as they are now."""
-        sizes = in_thread(_sizes, files)
-        progress = _Progress("reading", sizes, on_progress)
-        blobs: list[artifact_pb2.BlobId] = []
-        for file in files:
-            sha256, size = in_thread(digest, file.file)
-            blobs.append(artifact_pb2.BlobId(sha256=sha256, size_bytes=size))
-            progress.add(size)
-            progress.done(1)
-        return blobs
-
-    def _upload(
-        self,
-        parent: str,
-        blobs: Sequence[artifact_pb2.BlobId],
-        files: Mapping[str, Path],
-        progress: "_Progress",
-    ) -> None:
-        """Sends the blobs that the project does not have."""
-        unique = list({blob.sha256: blob for blob in blobs}.values())
-        missing: list[artifact_pb2.BlobId] = []
-        for start in range(0, len(unique), BLOBS_PER_QUESTION):
-            response = self.artifact_service.FindMissingBlobs(
-                artifact_service_pb2.FindMissingBlobsRequest(
-                    parent=parent, blobs=unique[start : start + BLOBS_PER_QUESTION]
-                )
-            )
-            missing += response.missing
-        progress.restart(missing)
-        if not missing:
-            return
-        requests = _requests(parent, missing, files, progress)
-        try:
-            for response in self.artifact_service.UploadBlobs(requests, timeout=UPLOAD_TIMEOUT_S):
-                progress.acknowledged(response.blob_count)
-        except PenstockError:
-            if progress.trouble is not None:
-                raise progress.trouble from None
-            raise
-
-    def _download(
-        self, version: str, entry: artifact_pb2.ManifestEntry, target: Path, progress: "_Progress"
-    ) -> None:
-        blob = entry.file.blob
-        incoming = Incoming(target, blob.sha256, blob.size_bytes)
-        if in_thread(incoming.is_there):
-            progress.add(blob.size_bytes)
-            progress.done(1)
-            return
-        try:
-            in_thread(incoming.open)
-            progress.add(incoming.offset)
-            while incoming.offset < blob.size_bytes:
-                request = artifact_service_pb2.DownloadFileRequest(
-                    name=version, path=entry.path, offset=incoming.offset
-                )
-                try:
-                    for response in self.artifact_service.DownloadFile(request, silence_s=DOWNLOAD_SILENCE_S):
-                        if response.data:
-                            in_thread(incoming.write, response.data)
-                            progress.add(len(response.data))
-                except ServerUnavailable:
-                    if progress.stalled_s > RETRY_S:
-                        raise
-                    sleep(RETRY_PAUSE_S)
-                else:
-                    if incoming.offset < blob.size_bytes:
-                        raise PenstockError(f"{entry.path!r} ended too early.", reason="BLOB_MISMATCH")
-            in_thread(incoming.finish)
-        finally:
-            incoming.close()
-        progress.done(1)
-
-
-class _Progress:
-    """Counts what is done of a phase, and tells it. `trouble` is what a file that cannot be read any more ended it with.
-
-    Args:
-        phase: Its name.
-        blobs: What there is to do.
-        tell: Is told.
-    """
-
-    def __init__(self, phase: str, blobs: Sequence[artifact_pb2.BlobId], tell: Tell | None) -> None:
-        self._phase = phase
-        self._tell = tell
-        self._acknowledged = 0
-        self._moved_s = time.monotonic()
-        self.trouble: InvalidInput | None = None
-        self.restart(blobs)
-
-    @property
-    def stalled_s(self) -> float:
-        """Seconds since something was done."""
-        return time.monotonic() - self._moved_s
-
-    @property
-    def futile(self) -> bool:
-        """Whether bytes were moved since the last beginning, and no file is done."""
-        return self._bytes > 0 and self._files == 0
-
-    def restart(self, blobs: Sequence[artifact_pb2.BlobId]) -> None:
-        """Begins anew with what is left."""
-        self._total = sum(blob.size_bytes for blob in blobs)
-        self._count = len(blobs)
-        self._bytes = self._files = self._acknowledged = 0
-
-    def add(self, size: int) -> None:
-        """Some bytes are done."""
-        self._bytes += size
-        self._moved_s = time.monotonic()
-        self._show()
-
-    def done(self, count: int) -> None:
-        """Some files are done."""
-        self._files += count
-        self._show()
-
-    def acknowledged(self, count: int) -> None:
-        """So many files of this attempt are done."""
-        self.done(count - self._acknowledged)
-        self._acknowledged = count
-
-    def _show(self) -> None:
-        if self._tell is not None:
-            self._tell(Transfer(self._phase, self._bytes, self._total, self._files, self._count))
-
-
-def _requests(
-    parent: str, blobs: Sequence[artifact_pb2.BlobId], files: Mapping[str, Path], progress: _Progress
-) -> Stream[artifact_service_pb2.UploadBlobsRequest]:
-    """The messages that upload blobs from files, read as they are sent."""
-    for number, blob in enumerate(blobs):
-        yield artifact_service_pb2.UploadBlobsRequest(parent="" if number else parent, blob=blob)
-        try:
-            opened = in_thread(files[blob.sha256].open, "rb")
-            with opened:
-                while piece := in_thread(read_piece, opened):
-                    yield artifact_service_pb2.UploadBlobsRequest(data=piece)
-                    progress.add(len(piece))
-        except OSError as error:
-            # An error here would only cancel the call: the stream ends too early, and the reader of the answers tells why.
-            progress.trouble = InvalidInput(f"{files[blob.sha256]} cannot be read: {error.strerror}.")
-            return
-
-
-def _sizes(files: Sequence[LocalFile]) -> list[artifact_pb2.BlobId]:
-    return [artifact_pb2.BlobId(size_bytes=file.file.stat().st_size) for file in files]

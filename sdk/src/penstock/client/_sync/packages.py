@@ -7,8 +7,9 @@ from pathlib import Path
 
 from penstock.api.artifact.v1 import artifact_service_pb2
 from penstock.api.registry.v1 import model_pb2, registry_service_pb2
-from penstock.client._sync.artifacts import Artifacts, Tell
+from penstock.client._sync.artifacts import Artifacts
 from penstock.client._sync.events import Events
+from penstock.client._sync.transfers import Tell
 from penstock.client.export.files import check_file
 from penstock.client.names import artifact_name, model_name
 from penstock.client.packages import Package, PackageArtifact, folder_beside, pack, read, unpack

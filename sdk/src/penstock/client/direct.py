@@ -1,0 +1,181 @@
+"""Moves parts of files straight to and from an object store by signed URLs, several at once.
+
+Everything here blocks: the clients call it in threads. URLs are secrets: no error repeats one.
+"""
+
+import http.client
+import ssl
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cache
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from penstock.config import is_loopback
+from penstock.errors import InvalidInput, ServerUnavailable
+
+__all__ = ["AT_ONCE_MAX", "RANGE_BYTES", "Receiving", "Sending", "StoreFailed"]
+
+AT_ONCE_MAX: Final = 4
+"""So many requests are made at once."""
+RANGE_BYTES: Final = 8 * 1024 * 1024
+"""The bytes of one request of a download. As many as are made at once are held in memory, and one more."""
+PIECE_BYTES: Final = 256 * 1024
+TIMEOUT_S: Final = 60.0
+"""Without a byte to or from the store."""
+
+_R = TypeVar("_R")
+
+
+class StoreFailed(ServerUnavailable):
+    """The object store cannot be reached from here, broke off, or refused: a URL has expired, or an upload has ended."""
+
+    default_reason = "STORE_FAILED"
+
+
+class Sending:
+    """Sends parts of a file. Used by one thread at a time.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._pool = ThreadPoolExecutor(AT_ONCE_MAX, thread_name_prefix="penstock-parts")
+        self._running: dict[Future[None], int] = {}
+
+    @property
+    def running(self) -> int:
+        """How many parts are on their way."""
+        return len(self._running)
+
+    def add(self, url: str, offset: int, size: int) -> None:
+        """Sends a part."""
+        self._running[self._pool.submit(_put, url, self._file, offset, size)] = size
+
+    def next(self) -> int:
+        """Waits until a part is there. Returns its bytes.
+
+        Raises:
+            StoreFailed: The store did not take a part.
+            InvalidInput: The file cannot be read, or became shorter.
+        """
+        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        future = done.pop()
+        size = self._running.pop(future)
+        future.result()
+        return size
+
+    def close(self) -> None:
+        """Waits for what is on its way."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Receiving:
+    """Receives a file from an offset on, in order, while later ranges are on their way. Used by one thread at a time.
+
+    Args:
+        url: Where from.
+        offset: The first byte that is wanted.
+        size: The bytes of the whole file.
+    """
+
+    def __init__(self, url: str, offset: int, size: int) -> None:
+        self._url = url
+        self._offset = offset
+        self._size = size
+        self._pool = ThreadPoolExecutor(AT_ONCE_MAX, thread_name_prefix="penstock-ranges")
+        self._running: deque[Future[bytes]] = deque()
+
+    def next(self) -> bytes:
+        """The next bytes; none at the end of the file. Raises `StoreFailed`."""
+        while len(self._running) < AT_ONCE_MAX and self._offset < self._size:
+            end = min(self._offset + RANGE_BYTES, self._size)
+            self._running.append(self._pool.submit(_get, self._url, self._offset, end))
+            self._offset = end
+        return self._running.popleft().result() if self._running else b""
+
+    def close(self) -> None:
+        """Waits for what is on its way."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _put(url: str, file: Path, offset: int, size: int) -> None:
+    try:
+        opened = file.open("rb", buffering=0)
+    except OSError as error:
+        raise _unreadable(file, error.strerror) from error
+    short = False
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal short
+        left = size
+        while left:
+            piece = opened.read(min(PIECE_BYTES, left))
+            if not piece:
+                short = True
+                return
+            left -= len(piece)
+            yield piece
+
+    with opened:
+        opened.seek(offset)
+        request = urllib.request.Request(url, pieces(), method="PUT")  # noqa: S310 - a server's, checked in `_ask`
+        # Without a type the library names one that the store would keep.
+        request.add_header("Content-Type", "application/octet-stream")
+        request.add_header("Content-Length", str(size))
+        try:
+            _ask(request, lambda answer: answer.read())
+        except StoreFailed:
+            if short:
+                raise _unreadable(file, "it became shorter") from None
+            raise
+
+
+def _get(url: str, start: int, end: int) -> bytes:
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-{end - 1}"})  # noqa: S310 - a server's, checked in `_ask`
+
+    def read(answer: http.client.HTTPResponse) -> bytes:
+        found = answer.read()
+        if answer.status != http.client.PARTIAL_CONTENT or len(found) != end - start:
+            raise StoreFailed("The object store sent other bytes than were asked for.")
+        return found
+
+    return _ask(request, read)
+
+
+def _ask(request: urllib.request.Request, read: Callable[[http.client.HTTPResponse], _R]) -> _R:
+    parts = urlsplit(request.full_url)
+    if parts.scheme not in ("http", "https"):
+        raise StoreFailed("The server sends to something that is no object store.")
+    address = f"{parts.scheme}://{parts.netloc}"
+    try:
+        with _opener(is_loopback(address)).open(request, timeout=TIMEOUT_S) as answer:
+            return read(answer)
+    except urllib.error.HTTPError as error:
+        status = error.code
+        error.close()
+        raise StoreFailed(f"The object store at {address} answered {status}.") from None
+    except urllib.error.URLError as error:
+        raise StoreFailed(f"The object store at {address} cannot be reached: {error.reason}.") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise StoreFailed(f"The object store at {address} broke off: {error!r}.") from None
+
+
+@cache
+def _opener(loopback: bool) -> urllib.request.OpenerDirector:
+    # Authorities are read from disk: once, not for each request.
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=ssl.create_default_context())]
+    if loopback:
+        # A proxy cannot reach what listens on this machine alone.
+        handlers.append(urllib.request.ProxyHandler({}))
+    return urllib.request.build_opener(*handlers)
+
+
+def _unreadable(file: Path, reason: str | None) -> InvalidInput:
+    return InvalidInput(f"{file} cannot be read: {reason}.")
