@@ -51,8 +51,13 @@ def done(process: "subprocess.Popen[str]") -> list[Any]:
 
 def on_the_way(tmp_path: Path) -> bool:
     """Whether the service has some of the file."""
-    incoming = tmp_path / "data" / "artifact" / "blobs" / ".incoming"
-    return incoming.is_dir() and any(file.stat().st_size > 1_000_000 for file in incoming.iterdir())
+    return parts_kept(tmp_path) > 1
+
+
+def parts_kept(tmp_path: Path) -> int:
+    """How many parts are durable of files that are not whole."""
+    parts = tmp_path / "data" / "artifact" / "blobs" / ".parts"
+    return len(list(parts.glob("*/*.*")))
 
 
 def digest(file: Path) -> str:
@@ -74,7 +79,7 @@ def test_an_upload_outlives_a_kill_of_the_server(processes: Processes, tmp_path:
     assert [digest(Path(file)) for file in got["files"]] == [digest(large)]
 
 
-def test_a_client_that_is_killed_leaves_nothing_and_begins_again(
+def test_a_client_that_is_killed_leaves_nothing_visible_and_another_goes_on(
     processes: Processes, tmp_path: Path, large: Path
 ) -> None:
     putting = started(processes, "put", "net", str(large))
@@ -82,9 +87,14 @@ def test_a_client_that_is_killed_leaves_nothing_and_begins_again(
     putting.send_signal(signal.SIGKILL)
     putting.communicate()
     assert done(started(processes, "ls")) == []
-    eventually(lambda: not on_the_way(tmp_path), "the service has thrown away what came")
-    done(started(processes, "put", "net", str(large)))
+    assert list((tmp_path / "data" / "artifact" / "blobs").rglob("*=")) == []
+    kept = parts_kept(tmp_path)
+    putting = started(processes, "put", "net", str(large))
+    eventually(lambda: parts_kept(tmp_path) != kept, "the upload has gone on")
+    assert parts_kept(tmp_path) > kept
+    done(putting)
     assert len(list((tmp_path / "data" / "artifact" / "blobs").rglob("*="))) == 1
+    assert parts_kept(tmp_path) == 0
 
 
 def test_a_download_goes_on_after_kills_on_both_sides(processes: Processes, tmp_path: Path, large: Path) -> None:
