@@ -41,7 +41,6 @@ up_options: list[str] = []
 STOP_TIMEOUT_S = 20.0
 
 BUCKET = "tracking"
-ARTIFACT_BUCKET = "artifacts"
 ARTIFACT_BUCKET = "artifact"
 
 Stores = Literal["embedded", "servers"]
@@ -121,7 +120,7 @@ class Processes:
 
     Attributes: as of `Platform`, but for `pid`.
         names: The processes, in the order of their start.
-        mongo, redis: The servers, with the stores `servers`.
+        mongo, redis, s3: The servers, with the stores `servers`.
     """
 
     def __init__(
@@ -144,7 +143,7 @@ class Processes:
         self.mongo = MongoServer(directory / "mongo", cache_gb=mongo_cache_gb)
         self.redis = RedisServer(directory / "redis")
         s3 = MinioServer if MinioServer.available() is not None else SeaweedServer
-        self._s3 = s3(directory / "s3")
+        self.s3 = s3(directory / "s3")
         self._processes: dict[str, subprocess.Popen[str]] = {}
         # The gateway and the dashboard each need the other's address, so one of the ports is chosen beforehand.
         self._addresses = dict.fromkeys(self.names, "127.0.0.1:0") | {"dashboard": f"127.0.0.1:{_free_port()}"}
@@ -155,10 +154,10 @@ class Processes:
     def start(self) -> Self:
         """Starts all and returns when they are ready."""
         if self._with_servers:
-            for server in (self.mongo, self.redis, self._s3):
+            for server in (self.mongo, self.redis, self.s3):
                 server.start()
-            self._s3.make_bucket(BUCKET)
-            self._s3.make_bucket(ARTIFACT_BUCKET)
+            self.s3.make_bucket(BUCKET)
+            self.s3.make_bucket(ARTIFACT_BUCKET)
         for name in self.names:
             self.start_one(name)
         self.wait_ready()
@@ -231,7 +230,7 @@ class Processes:
         """Stops all of them, the front door first."""
         for name in reversed(self.names):
             self.stop_one(name)
-        for server in (self._s3, self.redis, self.mongo):
+        for server in (self.s3, self.redis, self.mongo):
             server.stop()
 
     def __enter__(self) -> Self:
@@ -276,7 +275,8 @@ class Processes:
                 "ADDRESS": self._addresses[name],
                 "DATA_DIR": str(data / "artifact"),
                 "DOCUMENTS_URL": self.mongo.database_url("artifact") if self._with_servers else "",
-                "BLOBS_URL": self._s3.bucket_url(ARTIFACT_BUCKET) if self._with_servers else "",
+                "BLOBS_URL": self.s3.bucket_url(ARTIFACT_BUCKET) if self._with_servers else "",
+                "S3_PUBLIC_URL": f"http://127.0.0.1:{self.s3.port}" if self._with_servers else "",
                 "AUTH_ADDRESS": self._addresses["auth"],
                 "SERVICE_CREDENTIAL_FILE": service_credential,
             },
@@ -304,7 +304,7 @@ class Processes:
             "DOCUMENTS_URL": self.mongo.database_url("tracking"),
             "METRIC_LOG_URL": self.mongo.database_url("metrics"),
             "HOT_URL": self.redis.url,
-            "BLOBS_URL": self._s3.bucket_url(BUCKET),
+            "BLOBS_URL": self.s3.bucket_url(BUCKET),
             "COMPACTION": "false",
         }
 
