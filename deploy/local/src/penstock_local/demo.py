@@ -31,7 +31,8 @@ SEEDS = (1, 2)
 PASSES = 4
 PARALLEL_MAX = 4  # each worker holds some 200 MB
 QUICK_EPOCHS = 8
-STOP_S = 30.0  # a worker that is told to stop sends what it has for at most 5 s, and is nice: a busy machine lets it wait
+STOP_S = 30.0
+"""A worker that is told to stop sends what it has for at most 5 s, and is nice: a busy machine lets it wait."""
 RUN_CHARS = 12  # of an id in the table, as `penstock run list` shows it
 ERROR_LINES = 5  # the end of what a worker that died said
 
