@@ -24,7 +24,7 @@ from penstock.api.tracking.v1 import run_pb2, tracking_service_pb2, tracking_ser
 from penstock_kit.clock import SystemClock
 from penstock_local.servers import MongoServer, RedisServer, S3Server
 
-__all__ = ["Cluster", "ServiceProcess", "Tokens", "new_run", "running_cluster", "tracking_environment"]
+__all__ = ["DATABASE", "Cluster", "ServiceProcess", "Tokens", "new_run", "running_cluster", "tracking_environment"]
 
 DATABASE = "penstock_tracking"
 BUCKET = "penstock"
