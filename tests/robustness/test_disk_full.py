@@ -1,4 +1,4 @@
-"""A disk that fills up under the service, or under its database: nothing acknowledged is lost, senders are told why, and room is all it needs."""
+"""A disk that fills up under the service, or under its database: nothing acknowledged is lost, and room is all it needs."""
 
 import asyncio
 import contextlib
