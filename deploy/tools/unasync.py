@@ -18,6 +18,7 @@ WORDS = {
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
     "AsyncEvents": "Events",
+    "AsyncFiles": "Files",
     "AsyncGates": "Gates",
     "AsyncModels": "Models",
     "AsyncPackages": "Packages",

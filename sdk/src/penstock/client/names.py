@@ -17,6 +17,7 @@ __all__ = [
     "Named",
     "artifact_name",
     "artifact_version_name",
+    "file_owner_name",
     "model_name",
     "model_version_ref",
     "project_name",
@@ -35,6 +36,8 @@ _ARTIFACT = re.compile(r"(?:(projects/[^/]+)/artifacts/)?([^/:\x00-\x1f\x7f]{1,2
 _ARTIFACT_VERSION = re.compile(r"(.+?)(?:/versions/|/)([1-9][0-9]{0,8}|latest)\Z")
 _VERSION = re.compile(r"(.+?)(?:/versions/|/)([1-9][0-9]{0,8})\Z")
 _ALIAS = re.compile(r"(.+?)(?:/aliases/|@)([A-Za-z0-9_-]{1,255})\Z")
+_LOGGED_MODEL = re.compile(r"projects/[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?/loggedModels/m-[0-9a-f]{32}\Z")
+_LOGGED_MODEL_ID = re.compile(r"m-[0-9a-f]{32}\Z")
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -65,6 +68,16 @@ def run_name(run: "str | Named", project: str | None = None) -> str:
     if _RUN.match(text) is None:
         raise InvalidInput(f"{text!r} is not a run: it should look like projects/my-project/runs/<32 hex digits>.")
     return text
+
+
+def file_owner_name(owner: "str | Named", project: str | None = None) -> str:
+    """The name of a run or of a logged model, which has files. Raises `InvalidInput`."""
+    if isinstance(owner, str):
+        if project is not None and _LOGGED_MODEL_ID.match(owner):
+            return f"{project_name(project)}/loggedModels/{owner}"
+        if _LOGGED_MODEL.match(owner):
+            return owner
+    return run_name(owner, project)
 
 
 def run_names(runs: "str | Named | Iterable[str | Named]") -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from penstock.api.artifact.v1 import artifact_pb2
+from penstock.api.artifact.v1 import artifact_pb2, file_pb2
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock.api.registry.v1 import event_pb2, gate_pb2, model_pb2
 from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
@@ -17,6 +17,7 @@ __all__ = [
     "artifact_version_record",
     "column_name",
     "delivery_record",
+    "directory_entry_record",
     "experiment_record",
     "flat",
     "group_record",
@@ -249,6 +250,30 @@ def artifact_version_record(version: artifact_pb2.ArtifactVersion) -> dict[str, 
         "description": version.description,
         "creator": version.creator,
         "create_time": time_of(version, "create_time"),
+    }
+
+
+def directory_entry_record(entry: file_pb2.DirectoryEntry) -> dict[str, Any]:
+    """A file or a directory of a run or a logged model; None for what a directory does not have."""
+    if not entry.HasField("file"):
+        return {
+            "path": entry.directory,
+            "directory": True,
+            "size_bytes": None,
+            "sha256": None,
+            "media_type": None,
+            "creator": None,
+            "update_time": None,
+        }
+    file = entry.file
+    return {
+        "path": file.path,
+        "directory": False,
+        "size_bytes": file.blob.size_bytes,
+        "sha256": file.blob.sha256,
+        "media_type": file.media_type or None,
+        "creator": file.creator,
+        "update_time": time_of(file, "update_time"),
     }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from penstock.api.artifact.v1 import artifact_service_pb2
 from penstock.api.registry.v1 import model_pb2, registry_service_pb2
-from penstock.client._async.artifacts import AsyncArtifacts
 from penstock.client._async.events import AsyncEvents
+from penstock.client._async.files import AsyncFiles
 from penstock.client._async.transfers import Tell
 from penstock.client.export.files import check_file
 from penstock.client.names import artifact_name, model_name
@@ -19,7 +19,7 @@ from penstock.errors import InvalidInput, NotFound
 __all__ = ["AsyncPackages"]
 
 
-class AsyncPackages(AsyncEvents, AsyncArtifacts):
+class AsyncPackages(AsyncEvents, AsyncFiles):
     """The part of a client that exports and imports versions of models.
 
     Attributes:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from penstock.api.artifact.v1 import artifact_service_pb2
 from penstock.api.registry.v1 import model_pb2, registry_service_pb2
-from penstock.client._sync.artifacts import Artifacts
 from penstock.client._sync.events import Events
+from penstock.client._sync.files import Files
 from penstock.client._sync.transfers import Tell
 from penstock.client.export.files import check_file
 from penstock.client.names import artifact_name, model_name
@@ -20,7 +20,7 @@ from penstock.errors import InvalidInput, NotFound
 __all__ = ["Packages"]
 
 
-class Packages(Events, Artifacts):
+class Packages(Events, Files):
     """The part of a client that exports and imports versions of models.
 
     Attributes:
