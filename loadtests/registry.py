@@ -1,7 +1,8 @@
 """The version that an alias points to, and searches, among 1,000 models of 100 versions each, through the RPC.
 
-The store is filled directly. Aliases are resolved one after the other, and by eight callers at once. Beside it: a health
-check of the same service, which is the least that a call costs.
+The store is filled directly, and the columns of the project are kept once, as the service does it by itself within a minute.
+Aliases are resolved one after the other, and by eight callers at once. Beside it: a health check of the same service, which
+is the least that a call costs.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from penstock_local.servers import MongoServer
 from penstock_registry.app import open_stores
 from penstock_registry.bodies import model_body, version_body, version_id
 from penstock_registry.domain import AliasTarget, Flavor, Metric, Model, ModelVersion
+from penstock_registry.search import ModelIndex
 from penstock_registry.settings import RegistrySettings
 from penstock_registry.store import MODELS, VERSIONS
 
@@ -94,6 +96,7 @@ async def _fill(settings: RegistrySettings) -> None:
                 *(Insert(VERSIONS, version_id(model.uid, one.number), version_body(one)) for one in versions),
             ],
         )
+    assert await ModelIndex(stores.documents, stores.blobs, SystemClock()).keep(PROJECT)
     await stores.close()
 
 

@@ -42,6 +42,7 @@ STOP_TIMEOUT_S = 20.0
 
 BUCKET = "tracking"
 ARTIFACT_BUCKET = "artifact"
+REGISTRY_BUCKET = "registry"
 
 Stores = Literal["embedded", "servers"]
 T = TypeVar("T", "Platform", "Processes")
@@ -156,8 +157,8 @@ class Processes:
         if self._with_servers:
             for server in (self.mongo, self.redis, self.s3):
                 server.start()
-            self.s3.make_bucket(BUCKET)
-            self.s3.make_bucket(ARTIFACT_BUCKET)
+            for bucket in (BUCKET, ARTIFACT_BUCKET, REGISTRY_BUCKET):
+                self.s3.make_bucket(bucket)
         for name in self.names:
             self.start_one(name)
         self.wait_ready()
@@ -268,6 +269,7 @@ class Processes:
                 "ADDRESS": self._addresses[name],
                 "DATA_DIR": str(data / "registry"),
                 "DOCUMENTS_URL": self.mongo.database_url("registry") if self._with_servers else "",
+                "BLOBS_URL": self.s3.bucket_url(REGISTRY_BUCKET) if self._with_servers else "",
                 "AUTH_ADDRESS": self._addresses["auth"],
                 "SERVICE_CREDENTIAL_FILE": service_credential,
             },

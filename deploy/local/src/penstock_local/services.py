@@ -91,7 +91,12 @@ SERVICES = (
         {"documents_url": "documents", "metric_log_url": "metric_log", "hot_url": "hot", "blobs_url": "blobs"},
         _tracking,
     ),
-    Service("registry", {"documents_url": "registry_documents"}, _registry, passed=("webhook_hosts",)),
+    Service(
+        "registry",
+        {"documents_url": "registry_documents", "blobs_url": "registry_blobs"},
+        _registry,
+        passed=("webhook_hosts",),
+    ),
     Service(
         "artifact",
         {"documents_url": "artifact_documents", "blobs_url": "artifact_blobs", "s3_public_url": "artifact_s3_public"},

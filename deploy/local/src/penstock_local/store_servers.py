@@ -21,6 +21,7 @@ __all__ = ["StoreServers", "s3_server_here"]
 
 BUCKET = "penstock-tracking"
 ARTIFACT_BUCKET = "penstock-artifact"
+REGISTRY_BUCKET = "penstock-registry"
 
 CHECK_INTERVAL_S = 1.0
 """How often it is looked whether the servers are there."""
@@ -74,8 +75,8 @@ class StoreServers:
                     raise ProgramMissing(f"{outcome.message}\n{FETCH_HINT}") from outcome
                 if isinstance(outcome, BaseException):
                     raise outcome
-            await asyncio.to_thread(s3.make_bucket, BUCKET)
-            await asyncio.to_thread(s3.make_bucket, ARTIFACT_BUCKET)
+            for bucket in (BUCKET, ARTIFACT_BUCKET, REGISTRY_BUCKET):
+                await asyncio.to_thread(s3.make_bucket, bucket)
         except BaseException:
             await self.stop()
             raise
@@ -87,6 +88,7 @@ class StoreServers:
             hot=redis.url,
             blobs=s3.bucket_url(BUCKET),
             registry_documents=mongo.database_url("penstock_registry"),
+            registry_blobs=s3.bucket_url(REGISTRY_BUCKET),
             artifact_documents=mongo.database_url("penstock_artifact"),
             artifact_blobs=s3.bucket_url(ARTIFACT_BUCKET),
             # Clients elsewhere do not reach it, and send through the gateway.

@@ -45,6 +45,7 @@ class StoreUrls:
         hot: What wakes readers.
         blobs: Of tracking: what is too large for a document.
         registry_documents: Of the registry.
+        registry_blobs: Of the registry: search columns.
         artifact_documents: Of the artifact service: manifests.
         artifact_blobs: Of the artifact service: files.
         artifact_s3_public: The address by which clients reach those, if they are on a server.
@@ -56,6 +57,7 @@ class StoreUrls:
     hot: str = field(default="", repr=False)
     blobs: str = field(default="", repr=False)
     registry_documents: str = field(default="", repr=False)
+    registry_blobs: str = field(default="", repr=False)
     artifact_documents: str = field(default="", repr=False)
     artifact_blobs: str = field(default="", repr=False)
     artifact_s3_public: str = ""

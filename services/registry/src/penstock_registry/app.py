@@ -1,13 +1,15 @@
 """The composition root: which parts the registry is made of, over whatever stores it is given."""
 
+import contextlib
 from dataclasses import dataclass
 
 from penstock.api.registry.v1 import registry_service_pb2
 from penstock_kit.application import Application, Job
 from penstock_kit.clock import Clock
 from penstock_kit.server import Mount
+from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
-from penstock_kit.stores.open import open_documents
+from penstock_kit.stores.open import open_blobs, open_documents
 from penstock_kit.threads import in_thread
 from penstock_registry.events.dispatch import Dispatcher
 from penstock_registry.events.guard import TargetGuard
@@ -35,15 +37,17 @@ class RegistryStores:
     """What the registry keeps things in, and what seals the secrets there."""
 
     documents: DocumentStore
+    blobs: BlobStore
     box: SecretBox
 
     async def close(self) -> None:
-        """Closes it. Harmless after the first time."""
+        """Closes both. Harmless after the first time."""
         await self.documents.close()
+        await self.blobs.close()
 
 
 async def open_stores(settings: RegistrySettings, clock: Clock) -> RegistryStores:  # noqa: ARG001 - as every service's
-    """Opens the store that the settings name; without a URL, one in `data_dir`, made if missing. The same of the keys.
+    """Opens the stores that the settings name; those without a URL in `data_dir`, made if missing. The same of the keys.
 
     Raises `StoreMisconfigured`, `StoreUnavailable`, `StoreFileError`; `SettingsError` if the keys cannot be used, or are
     not those that the secrets in the store are sealed with.
@@ -51,13 +55,13 @@ async def open_stores(settings: RegistrySettings, clock: Clock) -> RegistryStore
     url = settings.documents_url or str(settings.data_dir / "documents.sqlite")
     key_file = settings.secrets_key_file or settings.data_dir / "secrets.key"
     box = SecretBox(await in_thread(read_keys, key_file))
-    documents = await open_documents(url, ALL_COLLECTIONS, mongo_driver=settings.mongo_driver)
-    try:
+    async with contextlib.AsyncExitStack() as opened:
+        documents = await open_documents(url, ALL_COLLECTIONS, mongo_driver=settings.mongo_driver)
+        opened.push_async_callback(documents.close)
         await check_keys(documents, box, key_file)
-    except BaseException:
-        await documents.close()
-        raise
-    return RegistryStores(documents, box)
+        blobs = await open_blobs(settings.blobs_url or str(settings.data_dir / "blobs"))
+        opened.pop_all()
+        return RegistryStores(documents, blobs, box)
 
 
 def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> Application:
@@ -70,6 +74,7 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
     guard = TargetGuard([host for host in hosts if host])
     event_store = EventStore(documents)
     sender = Sender(guard, clock)
+    index = ModelIndex(documents, stores.blobs, clock)
     events = EventService(event_store, guard, sender, stores.box, clock)
 
     async def close() -> None:
@@ -77,9 +82,9 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
         await stores.close()
 
     return Application(
-        mounts=[Mount(SERVICE, RegistryServicer(service, gates, events, ModelIndex(documents)))],
+        mounts=[Mount(SERVICE, RegistryServicer(service, gates, events, index))],
         jobs=[
-            *jobs(service, store, events, event_store, clock),
+            *jobs(service, store, events, event_store, index, clock),
             Job("registry-webhooks", Dispatcher(event_store, sender, stores.box, clock).run),
         ],
         close=close,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from penstock_kit.search.kept import KEPT_COLUMNS
 from penstock_kit.stores.documents import (
     OPERATIONS_PER_BATCH_MAX,
     Collection,
@@ -79,6 +80,7 @@ COLLECTIONS: Final = (
     Collection(DETAILS, (Index("model", ("uid",)),)),
     Collection(MOVES, (Index("model", ("uid", "number")), Index("alias", ("uid", "alias", "number")))),
     Collection(EVENTS, (Index("time", ("time_us",)),)),
+    Collection(KEPT_COLUMNS),
     # The uids of deleted models whose versions are not all gone yet.
     Collection(DELETIONS),
 )

@@ -11,11 +11,12 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from penstock_kit.clock import Clock
+from penstock_kit.search.cache import ByteBoundedCache
 from penstock_kit.search.chunks import (
     FORMAT,
     ROWS_PER_CHUNK,
@@ -33,7 +34,7 @@ from penstock_kit.stores.blobs import BlobMissing, BlobStore
 from penstock_kit.stores.documents import DocumentExists, DocumentMissing, DocumentStore, VersionConflict
 from penstock_kit.threads import in_thread
 
-__all__ = ["KEPT_COLUMNS", "KeptChunk", "KeptColumns", "KeptColumnsLost", "Manifest", "WrittenTable"]
+__all__ = ["KEPT_COLUMNS", "KeptChunk", "KeptColumns", "KeptColumnsLost", "KeptProjects", "Manifest", "WrittenTable"]
 
 KEPT_COLUMNS: Final = "kept_columns"
 """The collection of the manifests, which whoever opens a store for this declares."""
@@ -259,6 +260,91 @@ class KeptColumns:
             return b"".join([piece async for piece in self._blobs.get(blob, offset=offset, length=length)])
         except BlobMissing:
             raise KeptColumnsLost(f"There is no blob {blob}.") from None
+
+
+class Keepable(Protocol):
+    """The tables of a project in memory.
+
+    Attributes:
+        lock: Held by whoever reads or writes them.
+        manifest: What is kept of them, None if nothing is.
+    """
+
+    lock: asyncio.Lock
+    manifest: Manifest | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, estimated."""
+        ...
+
+    @property
+    def worn(self) -> bool:
+        """Whether so many rows are dead that it is better read anew."""
+        ...
+
+
+K = TypeVar("K", bound=Keepable)
+T = TypeVar("T")
+
+
+class KeptProjects(Generic[K]):
+    """The projects in memory, each opened from what is kept when it is needed.
+
+    Args:
+        kept: What is kept.
+        open_project: Opens a project as it is kept. Raises `KeptColumnsLost`.
+        bytes_max: Bound of the memory for all together.
+    """
+
+    def __init__(self, kept: KeptColumns, open_project: Callable[[str], Awaitable[K]], bytes_max: int) -> None:
+        self._kept = kept
+        self._open = open_project
+        self._held: ByteBoundedCache[K] = ByteBoundedCache(bytes_max)
+
+    def get(self, project: str) -> K | None:
+        """Returns a project if it is in memory."""
+        return self._held.get(project)
+
+    def drop(self, project: str) -> None:
+        """Has a project opened anew from what is kept."""
+        self._held.drop(project)
+
+    async def forget(self, project: str, manifest: Manifest | None) -> None:
+        """Has a project read anew from the beginning."""
+        if manifest is not None:
+            await self._kept.forget(project, manifest.version)
+        self.drop(project)
+
+    async def use(self, project: str, work: Callable[[K], Awaitable[T]]) -> T:
+        """Does work on a project while nobody else touches it.
+
+        Where kept columns turn out to be lost, it begins anew with what is kept by then, or with nothing.
+        """
+        lost: int | None = None
+        while True:
+            held = self._held.get(project)
+            try:
+                if held is None:
+                    # Several may open at once; each has an answer, and the last one's stays.
+                    held = await self._open(project)
+                    self._held.put(project, held)
+                async with held.lock:
+                    result = await work(held)
+                if held.worn:
+                    await self.forget(project, held.manifest)
+                elif self._held.get(project) is held:
+                    self._held.put(project, held)  # weighed anew
+                return result
+            except KeptColumnsLost as error:
+                # Another replica may have replaced them. If not, they are of no use to anybody.
+                manifest = await self._kept.manifest(project)
+                version = manifest.version if manifest else 0
+                if lost == version:
+                    _log.warning("The kept columns of %s are lost and will be made anew: %s", project, error)
+                    await self.forget(project, manifest)
+                lost = version
+                self.drop(project)
 
 
 _MANIFEST: Final = f"v{FORMAT}"  # programs of other formats keep their own

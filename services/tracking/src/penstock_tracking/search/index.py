@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from penstock_kit.clock import Clock
-from penstock_kit.search import ByteBoundedCache
 from penstock_kit.search.chunks import ChunkDamaged
-from penstock_kit.search.kept import KeptColumns, KeptColumnsLost, Manifest
+from penstock_kit.search.kept import KeptColumns, KeptColumnsLost, KeptProjects, Manifest
 from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.metric_log import MetricLog
@@ -23,7 +22,6 @@ INDEX_BYTES_MAX: Final = 240_000_000  # of all projects in memory together; the 
 PROJECT_BYTES_MAX: Final = 190_000_000  # of one project: beyond, columns that are kept and not used are unloaded
 KEEP_AFTER_CHANGES: Final = 500  # fewer are taken over in a moment by whoever reads what is kept
 PAGES_PER_STEP_MAX: Final = 16  # of changes, taken over before what is in memory is kept
-DEAD_ROWS_MAX: Final = 1_000  # beyond as many as live ones; then the project is read anew
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +63,11 @@ class RunIndex:
         self._metric_log = metric_log
         self._latest = latest
         self._kept = KeptColumns(documents, blobs, clock)
-        self._projects: ByteBoundedCache[ProjectRuns] = ByteBoundedCache(bytes_max)
+        self._projects = KeptProjects(self._kept, self._open, bytes_max)
         self._log_cursor = b""  # some cursor reached before
+
+    async def _open(self, project: str) -> ProjectRuns:
+        return await ProjectRuns.open(project, self._kept, self._log_cursor)
 
     async def search(self, query: RunQuery) -> RunPage:
         """Returns a page of the runs that match. It sees every write acknowledged before the call.
@@ -97,42 +98,13 @@ class RunIndex:
         return await self._with_runs(project, work)
 
     async def _with_runs(self, project: str, work: Callable[[ProjectRuns], Awaitable[T]]) -> T:
-        """Does work on the runs of a project while nobody else touches them.
+        async def trimmed(runs: ProjectRuns) -> T:
+            result = await work(runs)
+            runs.trim(PROJECT_BYTES_MAX)
+            self._log_cursor = runs.log_cursor
+            return result
 
-        Where kept columns turn out to be lost, it begins anew with what is kept by then, or with nothing.
-        """
-        lost: int | None = None
-        while True:
-            runs = self._projects.get(project)
-            try:
-                if runs is None:
-                    # Several may open at once; each has an answer, and the last one's stays.
-                    runs = await ProjectRuns.open(project, self._kept, self._log_cursor)
-                    self._projects.put(project, runs)
-                async with runs.lock:
-                    result = await work(runs)
-                    runs.trim(PROJECT_BYTES_MAX)
-                self._log_cursor = runs.log_cursor
-                if runs.table.row_count > 2 * len(runs.table) + DEAD_ROWS_MAX:
-                    await self._forget(project, runs.manifest)
-                elif self._projects.get(project) is runs:
-                    self._projects.put(project, runs)  # weighed anew
-                return result
-            except KeptColumnsLost as error:
-                # Another replica may have replaced them. If not, they are of no use to anybody.
-                manifest = await self._kept.manifest(project)
-                version = manifest.version if manifest else 0
-                if lost == version:
-                    _log.warning("The kept columns of %s are lost and will be made anew: %s", project, error)
-                    await self._forget(project, manifest)
-                lost = version
-                self._projects.drop(project)
-
-    async def _forget(self, project: str, manifest: Manifest | None) -> None:
-        """Has a project read anew from the beginning."""
-        if manifest is not None:
-            await self._kept.forget(project, manifest.version)
-        self._projects.drop(project)
+        return await self._projects.use(project, trimmed)
 
     async def projects(self) -> list[str]:
         """The projects that have runs."""
@@ -183,7 +155,7 @@ class RunIndex:
             published = await self._write_changed(runs, changed, step.positions)
         except (KeptColumnsLost, ChunkDamaged) as error:
             _log.warning("The kept columns of %s are lost and will be made anew: %s", runs.project, error)
-            await self._forget(runs.project, runs.manifest)
+            await self._projects.forget(runs.project, runs.manifest)
             return False
         except BaseException:
             runs.table.give_back_changed(changed)

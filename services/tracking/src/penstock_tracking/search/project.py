@@ -35,6 +35,7 @@ LOG_POSITION: Final = "log"
 
 LATEST_AT_ONCE: Final = 4  # runs whose latest values are read at the same time: acknowledgements need threads too
 LOG_KEY_BYTES: Final = 16
+DEAD_ROWS_MAX: Final = 1_000  # beyond as many as live ones; then the project is read anew
 SPARED_ANEW: Final = 100  # after as many loads all memory is given to the garbage collector once
 
 
@@ -115,6 +116,11 @@ class ProjectRuns:
         await in_thread(runs._take_chunks, read)
         await in_thread(_spare_from_collection)
         return runs
+
+    @property
+    def worn(self) -> bool:
+        """Whether so many rows are dead that it is better read anew."""
+        return self.table.row_count > 2 * len(self.table) + DEAD_ROWS_MAX
 
     @property
     def positions(self) -> dict[str, Any]:
