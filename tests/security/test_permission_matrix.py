@@ -169,6 +169,7 @@ MATRIX = {
     f"{ARTIFACT}/DownloadFile": Need.VIEWER,
     f"{ARTIFACT}/DownloadFiles": Need.VIEWER,
     f"{ARTIFACT}/SignFileDownload": Need.VIEWER,
+    f"{ARTIFACT}/PreviewFile": Need.VIEWER,
     f"{ARTIFACT}/ListArtifactLinks": Need.VIEWER,
     f"{ARTIFACT}/GetArtifactStorage": Need.VIEWER,
     f"{ARTIFACT}/FindMissingBlobs": Need.EDITOR,

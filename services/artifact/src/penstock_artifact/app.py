@@ -15,6 +15,7 @@ from penstock_artifact.jobs import jobs
 from penstock_artifact.parts.convert import parts_request
 from penstock_artifact.parts.service import PartUploads
 from penstock_artifact.parts.store import UPLOAD_COLLECTIONS, UploadStore
+from penstock_artifact.previews.service import Previewer
 from penstock_artifact.service import ArtifactService
 from penstock_artifact.servicer import ArtifactServicer
 from penstock_artifact.settings import ArtifactSettings
@@ -79,7 +80,7 @@ def build(settings: ArtifactSettings, stores: ArtifactStores, clock: Clock) -> A
         mounts=[
             Mount(
                 SERVICE,
-                ArtifactServicer(service, files, uploads),
+                ArtifactServicer(service, files, uploads, Previewer()),
                 codecs={
                     "UploadBlobs": Codec(upload_request, artifact_service_pb2.UploadBlobsResponse.SerializeToString),
                     "UploadFile": Codec(upload_file_request, artifact_service_pb2.UploadFileResponse.SerializeToString),

@@ -5,8 +5,9 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from penstock.api.artifact.v1 import artifact_service_pb2 as pb
-from penstock.api.artifact.v1 import transfer_pb2
+from penstock.api.artifact.v1 import preview_pb2, transfer_pb2
 from penstock_artifact import convert
+from penstock_artifact.contents import Download
 from penstock_artifact.errors import FieldInvalid, UploadInvalid
 from penstock_artifact.files.convert import owner_from_name
 from penstock_artifact.files.service import FileService
@@ -15,6 +16,8 @@ from penstock_artifact.pages import page_of
 from penstock_artifact.parts.convert import url_message
 from penstock_artifact.parts.service import PartUploads
 from penstock_artifact.parts.servicer import PartServicer
+from penstock_artifact.previews.convert import preview_message
+from penstock_artifact.previews.service import Previewer
 from penstock_artifact.service import ArtifactService
 from penstock_artifact.uploads import Part
 from penstock_kit import paging
@@ -34,10 +37,13 @@ RESPONSE_BYTES: Final = 1024 * 1024
 class ArtifactServicer(FileServicer, PartServicer):
     """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
 
-    def __init__(self, service: ArtifactService, files: FileService, uploads: PartUploads) -> None:
+    def __init__(
+        self, service: ArtifactService, files: FileService, uploads: PartUploads, previewer: Previewer
+    ) -> None:
         FileServicer.__init__(self, files)
         PartServicer.__init__(self, uploads)
         self._service = service
+        self._previewer = previewer
 
     # Uploads
 
@@ -124,11 +130,7 @@ class ArtifactServicer(FileServicer, PartServicer):
     async def DownloadFile(
         self, request: pb.DownloadFileRequest, context: Any
     ) -> AsyncIterator[pb.DownloadFileResponse]:
-        wanted = request.path, request.offset, request.length_bytes
-        if _VERSIONS in request.name:
-            download = await self._service.download(ArtifactVersionName.parse(request.name), *wanted)
-        else:
-            download = await self._files.download(owner_from_name(request.name), *wanted)
+        download = await self._open(request.name, request.path, request.offset, request.length_bytes)
         yield pb.DownloadFileResponse(blob=convert.blob_message(download.blob))
         async with aclosing(download.pieces) as pieces:  # type: ignore[type-var]  # it is a generator
             async for piece in pieces:
@@ -161,6 +163,19 @@ class ArtifactServicer(FileServicer, PartServicer):
         else:
             blob, signed = await self._files.sign_download(owner_from_name(request.name), request.path)
         return transfer_pb2.SignFileDownloadResponse(url=url_message(signed), blob=convert.blob_message(blob))
+
+    async def PreviewFile(
+        self, request: preview_pb2.PreviewFileRequest, context: Any
+    ) -> preview_pb2.PreviewFileResponse:
+        preview = await self._previewer.preview(
+            request.path, lambda offset, length: self._open(request.name, request.path, offset, length)
+        )
+        return preview_pb2.PreviewFileResponse(preview=preview_message(preview))
+
+    async def _open(self, name: str, path: str, offset: int, length: int) -> Download:
+        if _VERSIONS in name:
+            return await self._service.download(ArtifactVersionName.parse(name), path, offset, length)
+        return await self._files.download(owner_from_name(name), path, offset, length)
 
     # Lineage
 

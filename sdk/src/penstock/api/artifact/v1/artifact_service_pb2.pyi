@@ -1,6 +1,7 @@
 from google.api import annotations_pb2 as _annotations_pb2
 from penstock.api.artifact.v1 import artifact_pb2 as _artifact_pb2
 from penstock.api.artifact.v1 import file_pb2 as _file_pb2
+from penstock.api.artifact.v1 import preview_pb2 as _preview_pb2
 from penstock.api.artifact.v1 import transfer_pb2 as _transfer_pb2
 from penstock.api.common.v1 import access_pb2 as _access_pb2
 from google.protobuf.internal import containers as _containers

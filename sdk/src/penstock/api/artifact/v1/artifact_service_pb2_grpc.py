@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from penstock.api.artifact.v1 import artifact_service_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2
+from penstock.api.artifact.v1 import preview_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_preview__pb2
 from penstock.api.artifact.v1 import transfer_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
@@ -133,6 +134,11 @@ class ArtifactServiceStub:
                 '/penstock.api.artifact.v1.ArtifactService/SignFileDownload',
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadResponse.FromString,
+                _registered_method=True)
+        self.PreviewFile = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/PreviewFile',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_preview__pb2.PreviewFileRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_preview__pb2.PreviewFileResponse.FromString,
                 _registered_method=True)
         self.UploadFile = channel.stream_stream(
                 '/penstock.api.artifact.v1.ArtifactService/UploadFile',
@@ -354,6 +360,15 @@ class ArtifactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewFile(self, request, context):
+        """Shows what can be seen of a file of a version, a run or a logged model without downloading it: the beginning of a text or a table, or
+        that it is an image, a sound or a film. At most 32 MiB of the file are read. Errors: NOT_FOUND, NOT_FOUND (FILE_NOT_FOUND),
+        FAILED_PRECONDITION (REFERENCE_NOT_STORED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UploadFile(self, request_iterator, context):
         """Uploads one file of a run or a logged model, whose digest need not be known before, and puts it under its path. The first message
         names the parent and announces the file, then come its bytes in messages of at most 4 MiB. The first response has no file: it says
@@ -526,6 +541,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.SignFileDownload,
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadRequest.FromString,
                     response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadResponse.SerializeToString,
+            ),
+            'PreviewFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewFile,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_preview__pb2.PreviewFileRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_preview__pb2.PreviewFileResponse.SerializeToString,
             ),
             'UploadFile': grpc.stream_stream_rpc_method_handler(
                     servicer.UploadFile,
@@ -1051,6 +1071,33 @@ class ArtifactService:
             '/penstock.api.artifact.v1.ArtifactService/SignFileDownload',
             penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadRequest.SerializeToString,
             penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.SignFileDownloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/PreviewFile',
+            penstock_dot_api_dot_artifact_dot_v1_dot_preview__pb2.PreviewFileRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_preview__pb2.PreviewFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,1 @@
+"""Previews: what can be shown of a file without downloading it."""
