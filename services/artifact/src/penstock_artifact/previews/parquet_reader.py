@@ -23,18 +23,14 @@ _BUFFER_BYTES: Final = 65_536
 _MESSAGE_CHARS_MAX: Final = 200
 
 
-class _Remote(io.RawIOBase):
-    """The file: each read asks the service."""
+class _Remote:
+    """The file, as much of one as the library needs: each read asks the service."""
+
+    closed = False
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._place = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
@@ -43,9 +39,11 @@ class _Remote(io.RawIOBase):
     def tell(self) -> int:
         return self._place
 
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._size - self._place)
-        length = left if size is None or size < 0 else min(size, left)
+    def close(self) -> None:
+        self.closed = True
+
+    def read(self, size: int) -> bytes:
+        length = max(0, min(size, self._size - self._place))
         if length == 0:
             return b""
         _say([self._place, length])
