@@ -14,6 +14,7 @@ CLIENT = Path(__file__).resolve().parents[2] / "sdk" / "src" / "penstock" / "cli
 HEADER = "# Generated from {source} by deploy/tools/unasync.py. Change that one.\n"
 WORDS = {
     "AsyncAccounts": "Accounts",
+    "AsyncAlerts": "Alerts",
     "AsyncArtifacts": "Artifacts",
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",

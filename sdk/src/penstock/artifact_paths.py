@@ -1,12 +1,15 @@
-"""Owns what a path within an artifact may be, where files come in and where they are written to a disk again."""
+"""Owns what an artifact and a path within it may be called: where files come in and where they are written to a disk."""
 
 import re
 from typing import Final
 
-__all__ = ["PATH_BYTES_MAX", "SEGMENT_BYTES_MAX", "path_problem"]
+__all__ = ["ARTIFACT", "PATH_BYTES_MAX", "SEGMENT_BYTES_MAX", "path_problem"]
 
 PATH_BYTES_MAX: Final = 1_024
 SEGMENT_BYTES_MAX: Final = 255  # file systems end there
+
+ARTIFACT: Final = re.compile(r"(?:(projects/[^/]+)/artifacts/)?((?!\.{1,2}\Z)[^/:\x00-\x1f\x7f]{1,256})\Z")
+"""The name of an artifact, in full or by its last segment."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")

@@ -52,6 +52,33 @@ async def test_the_same_files_again_are_the_same_version(any_artifacts: Artifact
     assert ([version.name for version in rest.versions], rest.next_page_token) == ([V1], "")
 
 
+async def test_a_repeat_with_a_request_id_is_the_first_version_whatever_came_since(any_artifacts: Artifacts) -> None:
+    first = await any_artifacts.publish({"a": b"1"}, request_id="x" * 64, run=RUN)
+    await any_artifacts.publish({"a": b"2"})
+    entries = [entry_of("a", b"1")]
+    again = await asyncio.gather(
+        *(
+            any_artifacts.call("PublishArtifactVersion", parent=ARTIFACT, entries=entries, request_id="x" * 64)
+            for _ in range(3)
+        )
+    )
+    assert [answer.version for answer in again] == [first] * 3
+    # One that made no version, because the newest was the same, is remembered as well.
+    newest = await any_artifacts.publish({"a": b"2"}, request_id="two")
+    assert newest.name == V2
+    await any_artifacts.publish({"a": b"3"})
+    assert await any_artifacts.publish({"a": b"2"}, request_id="two") == newest
+    # Of another artifact it is another call.
+    assert (await any_artifacts.publish({"a": b"1"}, f"{PROJECT}/artifacts/x", request_id="two")).name[-1] == "1"
+    assert (
+        await any_artifacts.refused("PublishArtifactVersion", parent=ARTIFACT, entries=entries, request_id="x" * 65)
+    ).code == Code.INVALID_ARGUMENT
+    # A version that was deleted does not come back.
+    await any_artifacts.call("DeleteArtifactVersion", name=V1)
+    gone = await any_artifacts.refused("PublishArtifactVersion", parent=ARTIFACT, entries=entries, request_id="x" * 64)
+    assert gone.reason == "VERSION_NOT_FOUND"
+
+
 async def test_versions_published_at_once_get_numbers_of_their_own(any_artifacts: Artifacts) -> None:
     made = await asyncio.gather(*(any_artifacts.publish({"n": bytes([n])}) for n in range(8)))
     assert {version.name for version in made} == {f"{ARTIFACT}/versions/{n + 1}" for n in range(8)}

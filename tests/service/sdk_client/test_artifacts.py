@@ -255,10 +255,10 @@ print(run.resource_name)
     assert [(link.version.split("/")[3], link.kind) for link in links] == [("deep", 1), ("net", 1), ("net", 2)]
 
 
-def test_a_run_without_a_server_says_so(tmp_path: Path) -> None:
+def test_a_run_without_a_server_says_so() -> None:
     offline = penstock.init(project="p", mode="offline", capture=False)
     with offline, pytest.raises(InvalidInput, match="no connection to a server"):
-        offline.log_artifact(tmp_path, name="a")
+        offline.use_artifact("a")
 
 
 @pytest.mark.parametrize("change", ["gone", "other", "longer"])

@@ -89,10 +89,10 @@ def test_what_is_wrong_with_a_value_ends_no_training_and_is_said_once(capsys: py
 def test_a_model_that_cannot_be_sent_ends_no_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     penstock.init(mode="disabled")
     saved: list[Path] = []
-    Target(None).log_model("net", "model.bin", lambda path: saved.append(path) or path.write_bytes(b"1"))
+    Target(None).log_model("a/b", "model.bin", lambda path: saved.append(path) or path.write_bytes(b"1"))
     assert saved[0].name == "model.bin"
     assert not saved[0].exists()
-    assert "The model was not recorded: The run has no connection" in capsys.readouterr().err
+    assert "The model was not recorded: 'a/b' is not an artifact" in capsys.readouterr().err
 
 
 def test_the_run_that_is_given_goes_before_the_one_that_is_going_on() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from penstock.artifact_paths import ARTIFACT
 from penstock.errors import InvalidInput
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
 _PROJECT = re.compile(r"(?:projects/)?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)\Z")
 _RUN = re.compile(r"projects/[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?/runs/[0-9a-f]{32}\Z")
 _MODEL = re.compile(r"(?:(projects/[^/]+)/models/)?([^/:\x00-\x1f\x7f]{1,256})\Z")
-_ARTIFACT = re.compile(r"(?:(projects/[^/]+)/artifacts/)?([^/:\x00-\x1f\x7f]{1,256})\Z")
 _ARTIFACT_VERSION = re.compile(r"(.+?)(?:/versions/|/)([1-9][0-9]{0,8}|latest)\Z")
 _VERSION = re.compile(r"(.+?)(?:/versions/|/)([1-9][0-9]{0,8})\Z")
 _ALIAS = re.compile(r"(.+?)(?:/aliases/|@)([A-Za-z0-9_-]{1,255})\Z")
@@ -154,8 +154,8 @@ def artifact_name(artifact: str, project: str = "default") -> str:
         artifact: The artifact, in full or by its last segment.
         project: Of an artifact that is given by its last segment.
     """
-    match = _ARTIFACT.match(artifact)
-    if match is None or match[2] in {".", ".."}:
+    match = ARTIFACT.match(artifact)
+    if match is None:
         raise InvalidInput(
             f"{artifact!r} is not an artifact: it should look like digits or projects/my-project/artifacts/digits, "
             "without / and :."

@@ -8,9 +8,10 @@ from typing import Any
 from penstock.api.artifact.v1 import artifact_pb2, file_pb2
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock.api.registry.v1 import event_pb2, gate_pb2, model_pb2
-from penstock.api.tracking.v1 import experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
+from penstock.api.tracking.v1 import alert_pb2, experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
 
 __all__ = [
+    "alert_record",
     "artifact_entry_record",
     "artifact_link_record",
     "artifact_record",
@@ -305,6 +306,21 @@ def artifact_link_record(link: artifact_pb2.ArtifactLink) -> dict[str, Any]:
         "run": link.run,
         "kind": artifact_pb2.ArtifactLinkKind.Name(link.kind).removeprefix("ARTIFACT_LINK_KIND_").lower(),
         "create_time": time_of(link, "create_time"),
+    }
+
+
+def alert_record(alert: alert_pb2.Alert) -> dict[str, Any]:
+    """What a run had to say."""
+    return {
+        "name": alert.name,
+        "run": alert.name.rpartition("/alerts/")[0],
+        "title": alert.title,
+        "text": alert.text,
+        "level": alert_pb2.AlertLevel.Name(alert.level).removeprefix("ALERT_LEVEL_").lower(),
+        "step": alert.step if alert.HasField("step") else None,
+        "alert_time": time_of(alert, "alert_time"),
+        "create_time": time_of(alert, "create_time"),
+        "creator": alert.creator,
     }
 
 

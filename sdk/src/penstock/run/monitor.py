@@ -112,11 +112,12 @@ class Monitor:
         started_s = time.monotonic()
         next_metrics_s = started_s
         next_search_s = started_s + _LOOK_FOR_SERVER_INTERVAL_S
-        synced_points = -1
+        synced = (-1, -1)
         while not self._stop.wait(_WATCH_INTERVAL_S):
             now_s = time.monotonic()
-            if self._offline and self._writer.points != synced_points:
-                synced_points = self._writer.points
+            written = (self._writer.points, self._writer.orders.count)
+            if self._offline and written != synced:
+                synced = written
                 with contextlib.suppress(OSError):
                     self._writer.sync()
             if not self._offline:

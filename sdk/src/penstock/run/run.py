@@ -78,6 +78,7 @@ class Run(RunArtifacts):
         self._forked = False
         self._lock = threading.RLock()
         self._on_finished: Callable[[Run], None] | None = None
+        self._quiet_until_s: dict[str, float] = {}
         self._spool_trouble_said = False
         self._params = Params(self._record)
         self.config = Config(self._params)
@@ -210,7 +211,9 @@ class Run(RunArtifacts):
             else:
                 if not writer.finish(state, failure[-FAILURE_CHARS_MAX:], closes_run=self._meta.primary):
                     say("the end of the run could not be written, for want of disk space: it will be shown as crashed.")
-                local = Receipt(self.resource_name, writer.points, 0, writer.dropped, "", False, state)
+                local = Receipt(
+                    self.resource_name, writer.points, 0, writer.dropped, "", False, state, writer.orders.count
+                )
                 self._receipt = self._settled(local, monitor, timeout_s) if wait else local
                 if monitor is not None and monitor.sender is not None:
                     monitor.sender.let_go()
@@ -266,6 +269,9 @@ class Run(RunArtifacts):
         if self._monitor is not None and self._monitor.sender is not None:
             self._monitor.sender.let_go()
         self._monitor = None
+
+    def _spool_writer(self) -> SpoolWriter:
+        return self._writer or self._open_writer()
 
     def _open_writer(self) -> SpoolWriter:
         with self._lock:
@@ -395,9 +401,12 @@ class _Waiting:
                 digest=found.digest,
                 verified=found.verified,
                 state=self._local.state,
+                orders=found.orders,
+                orders_durable=found.orders_durable,
             )
         left = max(self._local.points_logged - self._durable, 0)
-        what = f"{left:,} points are" if left else "The end of the run is"
+        others = "Alerts, media or artifacts are" if self._local.orders else "The end of the run is"
+        what = f"{left:,} points are" if left else others
         say(
             f"{what} still to be sent, and kept in {self._folder}. The sender goes on in the background; `penstock sync` "
             "sends what it cannot."

@@ -7,7 +7,8 @@ The order of things, each safe to repeat after a crash at any moment:
 3. Batches that were cut before and that it has not are sent again, from the bytes of the spool, under their sequence.
 4. What is new is cut, the cut is made durable, the batch is sent. Acknowledged segments are deleted.
 5. Once the spool has ended, the stream is closed; the chain that the server computed is compared with ours.
-6. The run is finished, the receipt written, the spool removed.
+6. The run is finished, and what it ordered beside its points is carried out, as all the time since step 1. The receipt is
+   written, the spool removed.
 """
 
 import asyncio
@@ -22,9 +23,10 @@ from typing import Final
 
 from penstock.client._async.channel import AsyncChannel
 from penstock.config import Connection
-from penstock.errors import NotFound, PenstockError, PermissionDenied, SpoolCorrupt
+from penstock.errors import NotFound, PenstockError, PermissionDenied, ServerUnavailable, SpoolCorrupt
 from penstock.sender.exchange import HEARTBEAT_INTERVAL_S, CaughtUp, Exchange, Progress
 from penstock.sender.link import CALL_TIMEOUT_S, Link
+from penstock.sender.orders import OrderDelivery
 from penstock.sender.outcome import Ending, Outcome, is_final
 from penstock.sender.source import SpoolSource
 from penstock.spool.meta import ReceiptData, Status, write_status
@@ -90,6 +92,8 @@ class Sending:
         self._notices: list[str] = []
         self._began_ended = False
         self._progress = Progress()
+        self._orders = OrderDelivery(source.folder, source.meta, connection, self._warn_of_order)
+        self._delivering: asyncio.Task[None] | None = None
 
     async def run(self) -> Outcome:
         """Sends until the end, and says how it ended. Raises nothing but cancellation."""
@@ -97,9 +101,11 @@ class Sending:
         try:
             return await self._run()
         finally:
-            flushing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await flushing
+            for task in (flushing, self._delivering):
+                if task is not None:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
 
     async def _run(self) -> Outcome:
         self._tell("connecting")
@@ -114,7 +120,7 @@ class Sending:
             try:
                 return await self._attempt()
             except CaughtUp:
-                return self._stopped(Ending.CAUGHT_UP, "", "")
+                return await self._caught_up()
             except PermissionDenied as denied:
                 error = denied
                 denials += 1
@@ -157,6 +163,9 @@ class Sending:
             finally:
                 # Also if the run could not be created yet: the next attempt will find the project there.
                 self._note_project(link.created_project)
+            if self._delivering is None:
+                # The project and the run are there now.
+                self._delivering = asyncio.create_task(self._orders.run())
             await Exchange(self._source, self._epoch, self._take, follow=self._limits.follow).run(link)
             return await self._finished(link)
         finally:
@@ -189,6 +198,12 @@ class Sending:
         end_time_us = int(end.get("end_time_us") or source.last_write_us)
         if source.meta.primary and state and not await self._lives_elsewhere(link, end_time_us):
             await link.finish_run(state, end_time_us, failure)
+        try:
+            await self._orders.drained(self._limits.unreachable_s)
+        except ServerUnavailable as error:
+            return self._stopped(Ending.UNREACHABLE, error.message, error.reason)
+        if self._orders.refusal is not None:
+            return self._stopped(Ending.REFUSED, self._orders.refusal.message, self._orders.refusal.reason)
         for message in source.damage_messages():
             self._warn(message)
         receipt = ReceiptData(
@@ -200,11 +215,20 @@ class Sending:
             digest=last.chain.hex(),
             verified=self._progress.chain == last.chain and self._progress.points == last.points_total,
             max_step=end.get("max_step"),
+            orders=int(end.get("orders", self._orders.done_count)),
+            orders_durable=self._orders.done_count,
             notices=[*self._notices, *self._warnings],
         )
         self._tell("streaming", now=True)
         await asyncio.to_thread(settle, source.folder, source.meta, receipt)
         return Outcome(Ending.DONE, "; ".join(receipt.notices), "", self._progress.points, receipt)
+
+    async def _caught_up(self) -> Outcome:
+        try:
+            await self._orders.drained(self._limits.unreachable_s)
+        except ServerUnavailable as error:
+            return self._stopped(Ending.UNREACHABLE, error.message, error.reason)
+        return self._stopped(Ending.CAUGHT_UP, "", "")
 
     async def _lives_elsewhere(self, link: Link, end_time_us: int) -> bool:
         """Whether the run was resumed after this spool ended, so that its end is not ours to tell."""
@@ -232,6 +256,10 @@ class Sending:
     def _warn(self, text: str) -> None:
         if text not in self._warnings and len(self._warnings) < _WARNINGS_MAX:
             self._warnings.append(text)
+
+    def _warn_of_order(self, text: str) -> None:
+        self._warn(text)
+        self._tell(self._status.state, self._status.message, self._status.reason)
 
     def _note_project(self, project: str) -> None:
         notice = f"created project {project}"

@@ -133,6 +133,8 @@ class ReceiptData:
         digest: The chain over all batches as the sender computed it, 64 hex digits.
         verified: Whether the server computed the same chain.
         max_step: The greatest step; None without points.
+        orders: What was logged beside points: alerts, media and artifacts.
+        orders_durable: Those of them that the server has.
         notices: Those of the sender's `Status`, and its warnings: it may be done before anybody looked at that.
     """
 
@@ -144,6 +146,8 @@ class ReceiptData:
     digest: str
     verified: bool
     max_step: int | None = None
+    orders: int = 0
+    orders_durable: int = 0
     notices: list[str] = field(default_factory=list)
 
 

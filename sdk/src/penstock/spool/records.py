@@ -22,7 +22,7 @@ Record:
 | 5 TAG | JSON `{"key", "value"}`; value null removes the tag |
 | 6 SUMMARY | JSON as PARAM |
 | 7 DEFINITION | JSON `{"key", "x", "goal", "summary"}` |
-| 8 FINISH | JSON `{"state", "end_time_us", "failure", "points", "dropped", "max_step"}`; nothing follows it |
+| 8 FINISH | JSON `{"state", "end_time_us", "failure", "points", "dropped", "max_step", "orders"}`; nothing follows it |
 
 A key is defined once per writer. A key set is defined in each segment before the first row that uses it there, so that a
 segment can be read when those before it were sent and deleted.

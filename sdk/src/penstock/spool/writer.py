@@ -19,6 +19,7 @@ from penstock.errors import InvalidInput, InvalidType, LimitExceeded, RunFinishe
 from penstock.spool.files import make_private_folder, write_private
 from penstock.spool.locks import OwnerLock
 from penstock.spool.meta import RESERVE_FILE, SpoolMeta
+from penstock.spool.orders import OrderWriter
 from penstock.spool.records import (
     MARKER,
     ROW_HEAD,
@@ -110,6 +111,7 @@ class SpoolWriter:
         spool_bytes_max: int = SPOOL_BYTES_MAX,
     ) -> None:
         self.folder = folder
+        self.orders = OrderWriter(folder)
         self.dropped = 0
         self.max_step: int | None = None
         self._owner_lock = lock
@@ -244,6 +246,19 @@ class SpoolWriter:
                 self._busy = False
                 raise SpoolFull(f"The spool {self.folder} cannot be written: {_said(error)}.") from error
 
+    def write_order(self, kind: str, content: Mapping[str, Any], fill: Callable[[Path], None] | None = None) -> None:
+        """Writes an order, as `OrderWriter.write` does. Rows are written meanwhile, however long it takes.
+
+        Raises `RunFinished`, and `SpoolFull` when there is no room, strict or not. What `fill` raises passes, but for
+        `OSError`.
+        """
+        try:
+            written = self.orders.write(kind, content, fill)
+        except OSError as error:
+            raise SpoolFull(f"The spool {self.folder} cannot be written: {_said(error)}.") from error
+        if not written:
+            raise RunFinished("The run is finished: it takes no more. Start another one with penstock.init().")
+
     def finish(self, state: str, failure: str, *, closes_run: bool) -> bool:
         """Appends the end, once. Nothing can be written afterwards.
 
@@ -261,6 +276,7 @@ class SpoolWriter:
             if self._busy:
                 self._recover()
             self._closed = True
+            self.orders.close()
             content = {
                 "state": state if closes_run else "",
                 "end_time_us": time.time_ns() // 1000,
@@ -268,6 +284,7 @@ class SpoolWriter:
                 "points": self.points,
                 "dropped": self.dropped,
                 "max_step": self.max_step,
+                "orders": self.orders.count,
             }
             data = frame(RecordType.FINISH, json.dumps(content, ensure_ascii=False).encode())
             written = True
@@ -290,7 +307,8 @@ class SpoolWriter:
             self._owner_lock.release()
 
     def sync(self) -> None:
-        """Flushes the current segment to the medium. For spools that no sender reads."""
+        """Flushes the current segment and the orders to the medium. For spools that no sender reads."""
+        self.orders.sync()
         path = segment_path(self.folder, self._segment)
         try:
             # Writable, since Windows flushes no other.
@@ -459,6 +477,7 @@ class DiscardingWriter(SpoolWriter):
         self, *, first_step: int = 0, reason: OSError | None = None, on_trouble: Callable[[str], None] | None = None
     ) -> None:
         super().__init__(Path(), None, first_step=first_step, on_trouble=on_trouble)
+        self.orders = OrderWriter(None)
         self._reason = reason
 
     def sync(self) -> None:

@@ -29,6 +29,7 @@ from penstock_artifact.signing import SignedUrl
 from penstock_artifact.store import ArtifactStore, Page
 from penstock_artifact.uploads import Part, Upload
 from penstock_kit.clock import Clock
+from penstock_kit.ids import derived_id
 from penstock_kit.names import ArtifactName, ArtifactVersionName, ProjectName, RunName
 from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.threads import in_thread
@@ -78,12 +79,18 @@ class ArtifactService:
         type_: str,
         description: str,
         run: RunName | None,
+        request_id: str = "",
         by: str,
     ) -> ArtifactVersion:
-        """Publishes a version; returns the newest one if it has the same manifest.
+        """Publishes a version; returns the newest one if it has the same manifest, and for a repeat that of the first call.
 
         Raises `PathInvalid`, `ManifestInvalid`, `ManifestTooLarge`, `BlobsMissing`, `TypeDiffers`, `VersionLimitReached`.
         """
+        request_key = derived_id(by, request_id, f"version of {name}") if request_id else ""
+        if request_key:
+            former = await self._store.published(name.project, name.artifact_id, request_key)
+            if former is not None:
+                return former
         manifest = await in_thread(Manifest.of, entries)
         await self._contents.rely_on(name.project, manifest.files)
         now_us = self._clock.now_us()
@@ -124,7 +131,12 @@ class ArtifactService:
             )
 
         return await self._store.add_version(
-            name.project, name.artifact_id, manifest, decide, run_id=run.run_id if run is not None else ""
+            name.project,
+            name.artifact_id,
+            manifest,
+            decide,
+            run_id=run.run_id if run is not None else "",
+            request_key=request_key,
         )
 
     # Artifacts and versions

@@ -70,6 +70,7 @@ class ArtifactServicer(FileServicer, PartServicer):
             type_=request.type,
             description=request.description,
             run=_run_of(name.project, request.run) if request.run else None,
+            request_id=request.request_id,
             by=current_caller().principal,
         )
         return pb.PublishArtifactVersionResponse(version=convert.version_message(version))

@@ -34,6 +34,7 @@ VERSIONS: Final = "versions"
 MANIFESTS: Final = "manifests"
 BLOBS: Final = "blobs"
 LINKS: Final = "links"
+PUBLICATIONS: Final = "publications"
 STORAGE: Final = "storage"
 
 COLLECTIONS: Final = (
@@ -41,6 +42,7 @@ COLLECTIONS: Final = (
     Collection(VERSIONS, (Index("artifact", ("artifact", "number")),)),
     Collection(MANIFESTS),
     Collection(BLOBS, (Index("lease", ("lease_us",)), Index("key", ("key",)))),
+    Collection(PUBLICATIONS),
     Collection(LINKS, (Index("run", ("run",)), Index("version", ("version",)))),
     Collection(STORAGE),
 )
@@ -131,6 +133,14 @@ class ArtifactStore:
         except DocumentMissing:
             raise _version_not_found(version.artifact_id, version.number) from None
 
+    async def published(self, project: str, artifact_id: str, request_key: str) -> ArtifactVersion | None:
+        """Returns the version that a call of `add_version` returned; None if there was none. Raises `VersionNotFound`."""
+        try:
+            call = await self._documents.get(PUBLICATIONS, project, request_key)
+        except DocumentMissing:
+            return None
+        return await self.version(project, artifact_id, call.body["number"])
+
     async def add_version(
         self,
         project: str,
@@ -139,15 +149,19 @@ class ArtifactStore:
         decide: Callable[[Artifact | None], tuple[Artifact, ArtifactVersion]],
         *,
         run_id: str,
+        request_key: str,
     ) -> ArtifactVersion:
         """Adds the version that `decide` makes for the artifact as it is. Returns the newest one if it has the same manifest.
 
         Args:
             decide: Returns the artifact as it shall be, and the version. May be called several times. What it raises passes.
             run_id: The run that writes it; empty for none.
+            request_key: A former call with the same key is repeated: its version is returned. Empty means never.
         """
 
         async def attempt() -> ArtifactVersion:
+            if request_key and (former := await self.published(project, artifact_id, request_key)) is not None:
+                return former
             now: Document | None = None
             try:
                 now = await self._documents.get(ARTIFACTS, project, artifact_id)
@@ -163,6 +177,8 @@ class ArtifactStore:
                     if newest.manifest == manifest.digest:
                         if run_id:
                             await self._link(newest, run_id, LinkKind.WRITTEN, version.create_us)
+                        if request_key:
+                            await self._documents.apply(project, [_publication(request_key, newest)])
                         return newest
             key = _version_id(artifact_id, version.number)
             operations: list[Operation] = [
@@ -175,6 +191,8 @@ class ArtifactStore:
             if run_id:
                 link = Link(artifact_id, version.number, run_id, LinkKind.WRITTEN, version.create_us)
                 operations.append(Insert(LINKS, _link_id(link), _link_body(link)))
+            if request_key:
+                operations.append(_publication(request_key, version))
             await self._documents.apply(project, operations)
             return version
 
@@ -427,6 +445,10 @@ async def insisting(attempt: Callable[[], Awaitable[T]]) -> T:
 
 def _version_id(artifact_id: str, number: int) -> str:
     return f"{artifact_id}/{number:09d}"
+
+
+def _publication(request_key: str, version: ArtifactVersion) -> Insert:
+    return Insert(PUBLICATIONS, request_key, {"number": version.number})
 
 
 def _link_id(link: Link) -> str:

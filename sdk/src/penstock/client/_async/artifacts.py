@@ -9,10 +9,11 @@ from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2
 from penstock.client import records
 from penstock.client._async.paging import AsyncPages
 from penstock.client._async.transfers import AsyncTransfers, Tell
-from penstock.client.artifact_files import Wanted, collect, media_type, targets_in
+from penstock.client.artifact_files import Wanted, media_type, targets_in
 from penstock.client.names import Named, artifact_name, artifact_version_name, project_name, project_of, run_name
 from penstock.client.runtime_async import in_thread
 from penstock.errors import InvalidInput
+from penstock.local_files import collect
 
 __all__ = ["AsyncArtifacts"]
 
@@ -92,6 +93,7 @@ class AsyncArtifacts:
         description: str = "",
         references: Mapping[str, str] | None = None,
         run: "str | Named | None" = None,
+        request_id: str = "",
         on_progress: Tell | None = None,
     ) -> artifact_pb2.ArtifactVersion:
         """Publishes a file, or all files below a folder, as the next version of an artifact. Creates it if there is none.
@@ -109,6 +111,8 @@ class AsyncArtifacts:
             description: What is new in it, Markdown.
             references: URIs by the path that each shall have. Recorded, never opened.
             run: The run that writes it.
+            request_id: A later call with the same id returns the version of this one, whatever was published since; at most
+                64 characters.
             on_progress: Called while files are read and sent.
 
         Raises:
@@ -138,6 +142,7 @@ class AsyncArtifacts:
             entries=entries,
             description=description,
             run="" if run is None else run_name(run, project_of(name)),
+            request_id=request_id,
         )
         by_digest = {blob.sha256: file.file for file, blob in zip(files, blobs, strict=True)}
         return await self._publish(request, by_digest, on_progress)

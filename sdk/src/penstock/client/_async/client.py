@@ -20,6 +20,7 @@ from penstock.api.tracking.v1 import (
 )
 from penstock.client import records
 from penstock.client._async.accounts import AsyncAccounts
+from penstock.client._async.alerts import AsyncAlerts
 from penstock.client._async.channel import AsyncChannel
 from penstock.client._async.export import Selection, export_project, export_project_points, export_run
 from penstock.client._async.following import SILENCE_S, following
@@ -41,7 +42,7 @@ READ_SILENCE_S = 120.0
 """How long a server may say nothing during full-resolution reads, where it may first have to gather and sort."""
 
 
-class AsyncClient(AsyncAccounts, AsyncPackages):
+class AsyncClient(AsyncAccounts, AsyncAlerts, AsyncPackages):
     """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
 
         async with AsyncClient() as client:

@@ -9,10 +9,11 @@ from penstock.client import records
 from penstock.client._async.artifacts import PUBLISH_TIMEOUT_S, AsyncArtifacts
 from penstock.client._async.paging import AsyncPages
 from penstock.client._async.transfers import SILENCE_S, AsyncTransfers, Tell
-from penstock.client.artifact_files import Wanted, collect, media_type, targets_in
+from penstock.client.artifact_files import Wanted, media_type, targets_in
 from penstock.client.names import Named, artifact_name, file_owner_name, project_of
 from penstock.client.runtime_async import in_thread
 from penstock.errors import InvalidInput, LimitExceeded
+from penstock.local_files import collect
 
 __all__ = ["AsyncFiles"]
 

@@ -21,6 +21,7 @@ from penstock.api.tracking.v1 import (
 )
 from penstock.client import records
 from penstock.client._sync.accounts import Accounts
+from penstock.client._sync.alerts import Alerts
 from penstock.client._sync.channel import Channel
 from penstock.client._sync.export import Selection, export_project, export_project_points, export_run
 from penstock.client._sync.following import SILENCE_S, following
@@ -42,7 +43,7 @@ READ_SILENCE_S = 120.0
 """How long a server may say nothing during full-resolution reads, where it may first have to gather and sort."""
 
 
-class Client(Accounts, Packages):
+class Client(Accounts, Alerts, Packages):
     """A client of one server. Opens no connection before the first call, so it is cheap to make and to keep.
 
         with Client() as client:

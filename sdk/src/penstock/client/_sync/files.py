@@ -10,10 +10,11 @@ from penstock.client import records
 from penstock.client._sync.artifacts import PUBLISH_TIMEOUT_S, Artifacts
 from penstock.client._sync.paging import Pages
 from penstock.client._sync.transfers import SILENCE_S, Transfers, Tell
-from penstock.client.artifact_files import Wanted, collect, media_type, targets_in
+from penstock.client.artifact_files import Wanted, media_type, targets_in
 from penstock.client.names import Named, artifact_name, file_owner_name, project_of
 from penstock.client.runtime_sync import in_thread
 from penstock.errors import InvalidInput, LimitExceeded
+from penstock.local_files import collect
 
 __all__ = ["Files"]
 

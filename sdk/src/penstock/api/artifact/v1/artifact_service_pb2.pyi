@@ -43,18 +43,20 @@ class UploadBlobsResponse(_message.Message):
     def __init__(self, blob_count: _Optional[int] = ...) -> None: ...
 
 class PublishArtifactVersionRequest(_message.Message):
-    __slots__ = ("parent", "type", "entries", "description", "run")
+    __slots__ = ("parent", "type", "entries", "description", "run", "request_id")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     parent: str
     type: str
     entries: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ManifestEntry]
     description: str
     run: str
-    def __init__(self, parent: _Optional[str] = ..., type: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[_artifact_pb2.ManifestEntry, _Mapping]]] = ..., description: _Optional[str] = ..., run: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., type: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[_artifact_pb2.ManifestEntry, _Mapping]]] = ..., description: _Optional[str] = ..., run: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class PublishArtifactVersionResponse(_message.Message):
     __slots__ = ("version",)

@@ -273,7 +273,7 @@ class ArtifactServiceServicer:
 
     def PublishArtifactVersion(self, request, context):
         """Publishes a version: the next number of the artifact, which is created if need be. Safe to repeat: if the newest version has
-        the same manifest, that one is returned. Errors: INVALID_ARGUMENT (PATH_INVALID, MANIFEST_INVALID), FAILED_PRECONDITION
+        the same manifest, that one is returned, and a `request_id` tells repeats for sure. Errors: INVALID_ARGUMENT (PATH_INVALID, MANIFEST_INVALID), FAILED_PRECONDITION
         (BLOBS_MISSING; metadata `sha256` of one of them, `missing`), FAILED_PRECONDITION (TYPE_DIFFERS), RESOURCE_EXHAUSTED
         (MANIFEST_TOO_LARGE) above 20,000 entries or 4,000,000 bytes, RESOURCE_EXHAUSTED (VERSION_LIMIT_REACHED) after 1,000,000
         versions.
