@@ -1,10 +1,12 @@
 """Two tracking services on MongoDB, Redis and S3 behind a gateway: they share the work, either goes on for the other."""
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from support.platform import PENSTOCK, Processes, running_platform, running_processes
 from support.training import (
@@ -13,7 +15,9 @@ from support.training import (
     check_all_arrived,
     connection_of,
     end_senders,
+    eventually,
     points_on_server,
+    rows_on_server,
     until_rows_grow,
     until_streaming,
 )
@@ -21,6 +25,7 @@ from support.training import (
 from penstock.api.tracking.v1 import run_pb2
 from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock.client import Client
+from penstock.errors import ServerUnavailable
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("servers")]
 
@@ -87,6 +92,39 @@ def test_a_replica_that_is_told_to_stop_hands_its_streams_over(
             until_rows_grow(client, run)
             platform.restart_one(gone)
         check_all_arrived(client, training)
+
+
+def rows_seen(client: Client, run: str) -> int:
+    """How many rows of a run are on the server, 0 if it does not say."""
+    with contextlib.suppress(ServerUnavailable):
+        return rows_on_server(client, run)
+    return 0
+
+
+def test_the_streams_of_a_frozen_replica_go_on_at_the_other(
+    platform: Processes, client: Client, tmp_path: Path
+) -> None:
+    folders = [tmp_path / f"training-{number}" for number in range(2)]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        SteadyTraining(folders[0], 5, platform.env) as first,
+        SteadyTraining(folders[1], 6, platform.env) as second,
+    ):
+        runs = [training.report("run") for training in (first, second)]
+        for run in runs:
+            until_streaming(client, run)
+        frozen = psutil.Process(platform.pid(REPLICAS[0]))
+        frozen.suspend()
+        try:
+            # It is found out by its silence. Until then a call may come to it, and wait in vain.
+            before = {run: eventually(lambda run=run: rows_seen(client, run), "an answer") for run in runs}
+            for run, rows in before.items():
+                eventually(lambda run=run, rows=rows: rows_seen(client, run) > rows, f"more rows than {rows}")
+        finally:
+            frozen.resume()
+        for training in (first, second):
+            check_all_arrived(client, training)
 
 
 def test_a_search_sees_what_any_replica_acknowledged(platform: Processes, client: Client) -> None:

@@ -9,7 +9,7 @@ import ipaddress
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -33,6 +33,9 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
 
 HEALTH_TIMEOUT_S = 2.0
 
+SILENCE_MS: Final = 15_000  # of a replica with calls, until it is asked for a sign of life; services allow every 10 s
+PING_TIMEOUT_MS: Final = 5_000  # to answer
+
 _CHANNEL_OPTIONS = (
     # The services behind the gateway are trusted and bound their answers themselves.
     ("grpc.max_receive_message_length", -1),
@@ -44,6 +47,9 @@ _CHANNEL_OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.use_local_subchannel_pool", 1),
+    # A replica that is frozen, or whose machine is gone, closes no connection: its calls end when it answers no ping.
+    ("grpc.keepalive_time_ms", SILENCE_MS),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
 )
 
 
