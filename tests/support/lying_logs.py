@@ -168,3 +168,6 @@ class ReadsStaleReplica(LyingLog):
                     )
                 )
         return stale
+
+    async def heads_of(self, run_keys: Sequence[bytes]) -> dict[bytes, list[WriterHead]]:
+        return {run_key: await self.heads(run_key) for run_key in run_keys}

@@ -522,12 +522,17 @@ class TrackingService:
     async def latest_of(self, run: Run, keys: Sequence[str] = (), prefix: str = "") -> list[tuple[str, LatestValue]]:
         """The same, for a run that was read already. Raises `TooManyMetrics`."""
         found = await self._latest.of_run(run, keys, prefix)
-        if len(found) > METRICS_PER_RESPONSE_MAX:
-            raise TooManyMetrics(
-                f"The run {run.run_id} has {len(found):,} such metrics, at most {METRICS_PER_RESPONSE_MAX:,} come in one "
-                "answer: ask by key or prefix, or leave latest values out.",
-                limit="METRICS_PER_RESPONSE_MAX",
-            )
+        _check_count(run, len(found))
+        return found
+
+    async def latest_of_all(self, runs: Sequence[Run]) -> list[list[tuple[str, LatestValue]]]:
+        """All latest values of each of some runs that were read already, at most `RUNS_PER_READ_MAX` of the metric log.
+
+        Raises `TooManyMetrics`.
+        """
+        found = await self._latest.of_runs(runs)
+        for run, values in zip(runs, found, strict=True):
+            _check_count(run, len(values))
         return found
 
     async def metric_keys(self, names: Sequence[RunName], prefix: str, pattern: str) -> list[str]:
@@ -671,6 +676,16 @@ class TrackingService:
         stored = await self._store.run(name.project, name.run_id)
         return RunWatch(
             self._store, self._log, self._hot, stored, stopping, cursor=cursor, keys=keys, from_now=from_now
+        )
+
+
+def _check_count(run: Run, count: int) -> None:
+    """Raises `TooManyMetrics`."""
+    if count > METRICS_PER_RESPONSE_MAX:
+        raise TooManyMetrics(
+            f"The run {run.run_id} has {count:,} such metrics, at most {METRICS_PER_RESPONSE_MAX:,} come in one answer: ask "
+            "by key or prefix, or leave latest values out.",
+            limit="METRICS_PER_RESPONSE_MAX",
         )
 
 

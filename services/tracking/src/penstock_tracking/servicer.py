@@ -246,7 +246,7 @@ class TrackingServicer(LoggedModelServicer, AlertServicer):
             latest = page.latest
             if columns.all_metrics:
                 runs = [stored.value for stored in by_id.values()]
-                read = await asyncio.gather(*(self._service.latest_of(run) for run in runs))
+                read = await self._service.latest_of_all(runs)
                 latest = {run.run_id: values for run, values in zip(runs, read, strict=True)}
             datasets: Mapping[str, Dataset] = {}
             if columns.datasets:

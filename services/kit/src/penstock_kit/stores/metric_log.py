@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-__all__ = ["AppendOutcome", "BatchRecord", "LogChange", "LogChanges", "LogFull", "MetricLog", "WriterHead"]
+__all__ = [
+    "RUNS_PER_READ_MAX",
+    "AppendOutcome",
+    "BatchRecord",
+    "LogChange",
+    "LogChanges",
+    "LogFull",
+    "MetricLog",
+    "WriterHead",
+]
+
+RUNS_PER_READ_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +134,10 @@ class MetricLog(Protocol):
 
     async def heads(self, run_key: bytes) -> list[WriterHead]:
         """Returns where each writer of a run stands, by writer key."""
+        ...
+
+    async def heads_of(self, run_keys: Sequence[bytes]) -> dict[bytes, list[WriterHead]]:
+        """Returns `heads` of each of some runs, in one read. Raises `ValueError` for more than `RUNS_PER_READ_MAX`."""
         ...
 
     async def batch(self, run_key: bytes, writer_key: bytes, sequence: int) -> BatchRecord | None:

@@ -59,6 +59,10 @@ class SegmentedLog:
         """Where each writer of a run stands, by writer key."""
         return await self.metric_log.heads(run_key)
 
+    async def heads_of(self, run_keys: Sequence[bytes]) -> dict[bytes, list[WriterHead]]:
+        """The same of several runs, at most `RUNS_PER_READ_MAX` of the metric log."""
+        return await self.metric_log.heads_of(run_keys)
+
     async def open(self, run_key: bytes) -> RunSegments:
         """The segments of a run as they are now."""
         for attempt in range(ATTEMPTS_MAX):

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_kit.search import ByteBoundedCache
+from penstock_kit.stores.metric_log import WriterHead
 from penstock_kit.threads import in_thread
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import DecodedBlock, Float64s, Int64s
@@ -29,6 +30,7 @@ __all__ = ["CACHE_BYTES_MAX", "LatestReader", "LatestTable", "LatestValue"]
 CACHE_BYTES_MAX: Final = 32_000_000
 SNAPSHOT_AFTER_BYTES: Final = 1_000_000  # of log read: less is read again quicker than a snapshot is written
 SNAPSHOT_BYTES_MAX: Final = 6_000_000
+METRICS_INLINE_MAX: Final = 50
 BYTES_PER_KEY: Final = 200  # of a table in memory: six columns, the name, its place in the dictionary
 BYTES_PER_RUN: Final = 4_000  # of an empty one, with its follower
 
@@ -229,6 +231,17 @@ class LatestReader:
         async with self._caught_up(run) as table:
             return await in_thread(table.select, keys, prefix)
 
+    async def of_runs(self, runs: Sequence[Run]) -> list[list[tuple[str, LatestValue]]]:
+        """Of each of some runs all names and latest values. What they gained is asked for all of them together."""
+        heads = await self._log.heads_of([run.log_key for run in runs])
+
+        async def of_run(run: Run) -> list[tuple[str, LatestValue]]:
+            async with self._caught_up(run, heads[run.log_key]) as table:
+                # Of few metrics it is done sooner than a thread is asked.
+                return table.select() if len(table) <= METRICS_INLINE_MAX else await in_thread(table.select)
+
+        return await asyncio.gather(*(of_run(run) for run in runs))
+
     async def names(self, run: Run, prefix: str = "") -> list[str]:
         """The metrics of a run that start with `prefix`, in no order."""
         async with self._caught_up(run) as table:
@@ -240,8 +253,8 @@ class LatestReader:
         return dict(await self.of_run(stored.value))
 
     @asynccontextmanager
-    async def _caught_up(self, run: Run) -> AsyncGenerator[LatestTable]:
-        """The table of a run, which stands still meanwhile."""
+    async def _caught_up(self, run: Run, heads: Sequence[WriterHead] | None = None) -> AsyncGenerator[LatestTable]:
+        """The table of a run, which stands still meanwhile. `heads` is where its writers stand, if that was just read."""
         name = run.log_key.hex()
         cached = self._cache.get(name)
         if cached is None:
@@ -251,7 +264,7 @@ class LatestReader:
             async with cached.lock:
                 if not cached.loaded:
                     await self._load(run, cached)
-                async for piece in cached.follower.advance():
+                async for piece in cached.follower.advance(heads):
                     # Whoever is cancelled here has taken the piece: the follower is past it.
                     cached.unsaved_bytes += sum(batch.content_bytes for batch in piece)
                     await in_thread(cached.table.take_all, piece)

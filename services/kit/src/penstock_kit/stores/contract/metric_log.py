@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from penstock_kit.stores.metric_log import AppendOutcome, BatchRecord, MetricLog, WriterHead
+from penstock_kit.stores.metric_log import RUNS_PER_READ_MAX, AppendOutcome, BatchRecord, MetricLog, WriterHead
 
 __all__ = ["MetricLogContract", "batch_of"]
 
@@ -124,6 +124,22 @@ class MetricLogContract:
             assert await log.scan(batch.run_key, batch.writer_key) == [batch]
             assert await log.head(batch.run_key, batch.writer_key) == head_after(batch)
         assert await log.heads(RUN) == [head_after(batch) for batch in batches[:2]]
+        nobody = bytes(16)
+        assert await log.heads_of([OTHER_RUN, nobody, RUN]) == {
+            OTHER_RUN: [head_after(batch) for batch in batches[2:]],
+            nobody: [],
+            RUN: [head_after(batch) for batch in batches[:2]],
+        }
+        assert await log.heads_of([]) == {}
+
+    async def test_heads_of_as_many_runs_as_may_be_read_at_once(self, log: MetricLog) -> None:
+        keys = [number.to_bytes(16, "big") for number in range(RUNS_PER_READ_MAX)]
+        await log.append([batch_of(1, run_key=keys[-1])])
+        found = await log.heads_of(keys)
+        assert list(found) == keys
+        assert [len(heads) for heads in found.values()] == [0] * (RUNS_PER_READ_MAX - 1) + [1]
+        with pytest.raises(ValueError, match="at most"):
+            await log.heads_of([*keys, b"x" * 16])
 
     async def test_a_scan_goes_on_and_ends(self, log: MetricLog) -> None:
         batches = [batch_of(sequence, content=bytes(100)) for sequence in range(1, 11)]

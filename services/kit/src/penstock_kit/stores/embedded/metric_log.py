@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from penstock_kit.stores.embedded.sqlite import Schema, SqliteFile, StoreClosed
 from penstock_kit.stores.metric_log import (
+    RUNS_PER_READ_MAX,
     AppendOutcome,
     BatchRecord,
     LogChange,
@@ -139,6 +140,24 @@ class SqliteMetricLog:
         def work(connection: sqlite3.Connection) -> list[WriterHead]:
             rows = connection.execute(f"SELECT {_HEAD} FROM writers WHERE run_key = ? ORDER BY writer_key", (run_key,))
             return [WriterHead(*row) for row in rows]
+
+        return await self._file.read(work)
+
+    async def heads_of(self, run_keys: Sequence[bytes]) -> dict[bytes, list[WriterHead]]:
+        """See `MetricLog.heads_of`."""
+        if len(run_keys) > RUNS_PER_READ_MAX:
+            raise ValueError(f"{len(run_keys)} runs in one read; at most {RUNS_PER_READ_MAX} are allowed")
+
+        def work(connection: sqlite3.Connection) -> dict[bytes, list[WriterHead]]:
+            found: dict[bytes, list[WriterHead]] = {run_key: [] for run_key in run_keys}
+            places = ", ".join("?" * len(found))
+            rows = connection.execute(
+                f"SELECT {_HEAD} FROM writers WHERE run_key IN ({places}) ORDER BY run_key, writer_key", list(found)
+            )
+            for row in rows:
+                head = WriterHead(*row)
+                found[head.run_key].append(head)
+            return found
 
         return await self._file.read(work)
 

@@ -25,6 +25,7 @@ from pymongo import ASCENDING, ReturnDocument, UpdateOne
 
 from penstock_kit.stores.errors import StoreClosed, StoreError, StoreUnavailable
 from penstock_kit.stores.metric_log import (
+    RUNS_PER_READ_MAX,
     AppendOutcome,
     BatchRecord,
     LogChange,
@@ -148,6 +149,21 @@ class MongoMetricLog:
         with self._connection.translated():
             found = self._writers.find({"_id": _below(run_key, 16), **_THERE}).sort([("_id", ASCENDING)])
             return [_head(row) for row in await found.to_list(None)]
+
+    async def heads_of(self, run_keys: Sequence[bytes]) -> dict[bytes, list[WriterHead]]:
+        """See `MetricLog.heads_of`."""
+        if len(run_keys) > RUNS_PER_READ_MAX:
+            raise ValueError(f"{len(run_keys)} runs in one read; at most {RUNS_PER_READ_MAX} are allowed")
+        found: dict[bytes, list[WriterHead]] = {run_key: [] for run_key in run_keys}
+        if not found:
+            return found
+        ranges = [{"_id": _below(run_key, 16)} for run_key in found]
+        with self._connection.translated():
+            rows = self._writers.find({"$or": ranges, **_THERE}).sort([("_id", ASCENDING)])
+            for row in await rows.to_list(None):
+                head = _head(row)
+                found[head.run_key].append(head)
+        return found
 
     async def batch(self, run_key: bytes, writer_key: bytes, sequence: int) -> BatchRecord | None:
         """See `MetricLog.batch`."""
