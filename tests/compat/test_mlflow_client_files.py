@@ -45,7 +45,7 @@ def test_files_of_a_run(script: Peer, uri: str) -> None:
     assert done["below"] == ["deep/down"]
 
 
-def test_a_trained_model_is_logged_registered_loaded_and_asked(script: Peer, uri: str) -> None:
+def test_a_trained_model_is_logged_registered_loaded_and_asked(script: Peer, uri: str, client: Client) -> None:
     done = script.ask("models", uri=uri)
     assert done["answers"] == dict.fromkeys(("alias", "version", "logged", "run", "pyfunc"), True)
     assert done["version"] == ["1", True, "READY"]
@@ -53,6 +53,12 @@ def test_a_trained_model_is_logged_registered_loaded_and_asked(script: Peer, uri
     assert done["signature"] == [1, {"team": "vision"}]
     assert {"MLmodel", "requirements.txt"} <= set(done["files"])
     assert done["registered"] == ["1"]
+    # The version names files that do not change any more, whatever happens to those of the run and the logged model.
+    project = uri.rpartition("/")[2]
+    version = client.model_version("reader/1", project=project)
+    frozen = client.artifact_version(version.artifact_version)
+    assert (frozen.manifest, frozen.type) == (version.artifact_manifest, "model")
+    assert {entry.path for entry in client.artifact_entries(frozen.name)} >= {"MLmodel", "requirements.txt"}
 
 
 def test_a_large_file_up_and_down(script: Peer, uri: str) -> None:

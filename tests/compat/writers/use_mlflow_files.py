@@ -114,6 +114,7 @@ def models(uri: str) -> dict[str, Any]:
         "model": [logged.name, str(logged.status), logged.source_run_id == run.info.run_id],
         "signature": [len(loaded.metadata.signature.inputs.inputs), loaded.metadata.metadata],
         "files": sorted(f.path for f in client.list_logged_model_artifacts(info.model_id)),
+        "run": run.info.run_id,
         "registered": [v.version for v in client.search_model_versions("name = 'reader'")],
     }
 

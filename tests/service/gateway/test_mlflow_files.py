@@ -186,3 +186,46 @@ async def test_files_have_json_twins(whole: Installation) -> None:
     body = {"directory": "a", "artifact": "projects/default/artifacts/by-json"}
     assert (await whole.call("POST", f"{parent}/files:publish", body)).json()["version"]["fileCount"] == "1"
     assert (await whole.call("DELETE", f"{parent}/files", params={"path": "a"})).json()["fileCount"] == "1"
+
+
+async def test_a_registered_version_names_files_that_do_not_change(whole: Installation) -> None:
+    api = "/api/2.0/mlflow"
+    made = await whole.call("POST", f"{api}/runs/create", {"experiment_id": "0", "start_time": 1})
+    run = made.json()["run"]["info"]["run_id"]
+    made = await whole.call("POST", f"{api}/logged-models", {"experiment_id": "0", "name": "net"})
+    model = made.json()["model"]["info"]["model_id"]
+    for path in (f"0/{run}/artifacts/model/MLmodel", f"0/models/{model}/artifacts/MLmodel"):
+        await whole.call("PUT", f"{FILES}/{path}", content=b"flavors:")
+    await whole.call("POST", f"{api}/registered-models/create", {"name": "reader"})
+
+    async def registered(source: str, name: str = "reader", **fields: str) -> dict[str, Any]:
+        """A new version, as our API tells it."""
+        body = {"name": name, "source": source, **fields}
+        answer = await whole.call("POST", f"{api}/model-versions/create", body)
+        assert answer.status_code == 200, answer.text
+        number = answer.json()["model_version"]["version"]
+        return (await whole.call("GET", f"/api/v1/projects/default/models/{name}/versions/{number}")).json()["version"]
+
+    first = await registered(f"mlflow-artifacts:/0/{run}/artifacts/model", run_id=run)
+    assert first["artifactVersion"] == "projects/default/artifacts/reader/versions/1"
+    # Overwritten meanwhile; the version has what it was made of.
+    await whole.call("PUT", f"{FILES}/0/{run}/artifacts/model/MLmodel", content=b"changed")
+    answer = await whole.call("GET", f"/files/{first['artifactVersion']}/MLmodel")
+    assert (answer.status_code, answer.content) == (200, b"flavors:")
+    second = await registered(f"runs:/{run}/model", run_id=run)
+    assert second["artifactVersion"].endswith("/versions/2")
+    third = await registered(f"models:/{model}", model_id=model)
+    assert (third["artifactManifest"], third["artifactVersion"][-1]) == (first["artifactManifest"], "3")
+    copied = await registered("models:/reader/2")
+    assert copied["artifactManifest"] == second["artifactManifest"]
+
+    # Where there is nothing of it here, or its name is taken, MLflow's clients can register all the same.
+    for source, fields in (("s3://bucket/model", {}), (f"runs:/{run}/absent", {"run_id": run})):
+        assert "artifactVersion" not in await registered(source, **fields)
+    await whole.call("POST", f"{api}/registered-models/create", {"name": "data"})
+    body = {"directory": "model", "artifact": "projects/default/artifacts/data", "type": "dataset"}
+    await whole.call("POST", f"/api/v1/projects/default/runs/{run}/files:publish", body)
+    assert "artifactVersion" not in await registered(f"models:/{model}", "data", model_id=model)
+    body = {"name": "nobody", "source": f"models:/{model}", "model_id": model}
+    assert (await whole.call("POST", f"{api}/model-versions/create", body)).status_code == 404
+    assert (await whole.call("GET", "/api/v1/projects/default/artifacts/nobody")).status_code == 404

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from penstock.api.artifact.v1 import artifact_service_pb2 as pb
 from penstock.api.artifact.v1 import file_pb2
+from penstock.api.artifact.v1.artifact_pb2 import ArtifactVersion
 from penstock_gateway.errors import RpcFailed, reason_of
 from penstock_gateway.files import file_answer, wanted_range
 from penstock_gateway.mlflow import logged_models, runs
@@ -32,6 +33,7 @@ __all__ = [
     "presigned_download",
     "presigned_download_unsupported",
     "presigned_upload",
+    "published",
     "upload",
 ]
 
@@ -45,6 +47,18 @@ DRAINED_S_MAX: Final = 10.0
 EXPIRATION_S_MAX: Final = 604_800
 STREAM_S_MAX: Final = 3_600.0
 """As long as the service lets a stream last."""
+
+NOT_PUBLISHED: Final = frozenset(
+    [
+        "FILE_NOT_FOUND",  # they are in another store, or there are none
+        "MANIFEST_INVALID",
+        "MANIFEST_TOO_LARGE",
+        "PATH_INVALID",
+        "TYPE_DIFFERS",
+        "VERSION_LIMIT_REACHED",
+    ]
+)
+"""Why a version of a model is registered without its files: MLflow knows no such rules."""
 
 _PATH: Final = text("path", default=None)
 
@@ -162,6 +176,19 @@ async def presigned_download_unsupported(call: Call) -> Json:
     """Says that a file goes through this server: a client that asked falls back to that."""
     plain_path(call.path["artifact_path"])
     raise MlflowError("NOT_IMPLEMENTED", "Multipart download is not supported for the current artifact repository")
+
+
+async def published(call: Call, place: Place, artifact_id: str) -> ArtifactVersion | None:
+    """Publishes the files of a model as a version of an artifact, which does not change any more. None if that cannot be."""
+    request = pb.PublishFilesRequest(
+        parent=place.parent, directory=place.path, artifact=f"{call.parent}/artifacts/{artifact_id}", type="model"
+    )
+    try:
+        return (await call.rpc("PublishFiles", request)).version
+    except RpcFailed as error:
+        if reason_of(error) in NOT_PUBLISHED:
+            return None
+        raise
 
 
 async def _list_below(call: Call, uri: str, parent: str, directory: str) -> Json:

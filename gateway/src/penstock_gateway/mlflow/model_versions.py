@@ -11,6 +11,8 @@ from penstock.api.registry.v1 import registry_service_pb2 as pb
 from penstock.api.tracking.v1 import tracking_service_pb2 as tracking_pb
 from penstock_gateway.errors import RpcFailed, reason_of
 from penstock_gateway.mlflow import logged_models, registry_filters, runs
+from penstock_gateway.mlflow.artifact_paths import Place, place_of
+from penstock_gateway.mlflow.artifacts import published
 from penstock_gateway.mlflow.calls import Call
 from penstock_gateway.mlflow.entities import Json, segment
 from penstock_gateway.mlflow.errors import MlflowError, invalid, missing
@@ -72,8 +74,11 @@ async def create(call: Call) -> Json:
         source, run_id, model_id = values["source"], "", ""
     else:
         source, run_id, model_id = await _origin(call, values["source"], values["run_id"], values["model_id"])
+    manifest, artifact = await _files(call, name, source)
     version = model_pb2.ModelVersion(
         source_uri=source,
+        artifact_manifest=manifest,
+        artifact_version=artifact,
         run=runs.run_name(call, run_id) if run_id else "",
         run_link=values["run_link"],
         description=values["description"],
@@ -240,6 +245,34 @@ async def _origin(call: Call, source: str, run_id: str | None, model_id: str | N
     if _kept_here(source) and not (run_id and is_below(source, await runs.artifact_uri(call, run_id))):
         raise _elsewhere(source, "run_id")
     return source, run_id or "", ""
+
+
+async def _files(call: Call, name: str, source: str) -> tuple[str, str]:
+    """The manifest of the files of a version that is about to be registered, and the version of an artifact that has them.
+
+    The files of a run or a logged model may change, so they are published under the name of the model. Both are empty where
+    the files are not here.
+    """
+    if (copied := _VERSION_SOURCE.fullmatch(source)) is not None:
+        origin = await _version(call, copied[1], copied[2])
+        return origin.artifact_manifest, origin.artifact_version
+    place = _place(call, source)
+    if place is None:
+        return "", ""
+    # Nothing shall be published for a model that is not there.
+    await found_model(call.rpc("GetModel", pb.GetModelRequest(name=model_name(call, name))), name)
+    version = await published(call, place, name)
+    return (version.manifest, version.name) if version is not None else ("", "")
+
+
+def _place(call: Call, source: str) -> Place | None:
+    if (model := _MODEL_SOURCE.fullmatch(source)) is not None:
+        return Place(f"{call.parent}/loggedModels/{model[1]}", "")
+    if (run := _RUN_SOURCE.fullmatch(source)) is not None:
+        return place_of(call.project, f"{run[1]}/artifacts{source.removeprefix(f'runs:/{run[1]}')}".rstrip("/"))
+    if _kept_here(source):
+        return place_of(call.project, source.removeprefix(KEPT_HERE).strip("/"))
+    return None
 
 
 async def _location(call: Call, version: model_pb2.ModelVersion) -> str:
