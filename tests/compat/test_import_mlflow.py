@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.importing import Peer, as_points, imported_points, run_import
+from support.importing import Peer, as_points, imported_files, imported_points, run_import
 from support.mlflow_server import running_mlflow
 from support.platform import Platform
 
@@ -68,8 +68,19 @@ def test_runs_grow_and_nothing_is_added_twice(
     assert (ended["state"], ended["end_time"].timestamp()) == ("FAILED", 1_700_000_000.06)
     assert ended["experiment"] != experiment.name
 
+    assert imported_files(client, f"projects/{project}/runs/{child}") == logged["files"][child]
+    assert imported_files(client, f"projects/{project}/runs/{parent}") == {}
+    assert (done.summary["files"], done.summary["files_added"]) == (4, 4)
+
     again = run_import(platform, "mlflow", store, "-p", project)
     assert again.outcomes() == dict.fromkeys((parent, child, failed), "unchanged")
+    assert (again.summary["files"], again.summary["files_added"]) == (4, 0)
+
+    changed = writer.ask("change_files", uri=store, run=child)
+    done = run_import(platform, "mlflow", store, "-p", project)
+    assert done.outcomes() == {parent: "unchanged", child: "continued", failed: "unchanged"}
+    assert done.summary["files_added"] == 2
+    assert imported_files(client, f"projects/{project}/runs/{child}") == logged["files"][child] | changed
 
     more = writer.ask("grow", uri=store, run=parent, rows=ROWS)
     grown = run_import(platform, "mlflow", store, "-p", project)

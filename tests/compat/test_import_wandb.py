@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.importing import Peer, Points, imported_points, run_import
+from support.importing import Peer, Points, imported_files, imported_points, run_import
 from support.platform import Platform
 
 from penstock.client import Client
@@ -61,6 +61,8 @@ def test_everything_that_was_logged(platform: Platform, client: Client, logged: 
     assert run["tags"]["penstock.import.tool"] == "wandb-offline"
     # What W&B itself repeats there, the last value of each metric, is no summary of the user's.
     assert run["summary"] == {"best_accuracy": 0.875, "text": "hello"}
+    assert imported_files(client, imported["run"]) == logged["files"]
+    assert [path for path in logged["files"] if path.startswith("media/images/sample_")]
     left_out = " ".join(imported["notices"])
     assert "'text'" in left_out
     assert "histograms" in left_out
@@ -69,6 +71,7 @@ def test_everything_that_was_logged(platform: Platform, client: Client, logged: 
 
     again = run_import(platform, "wandb-offline", str(logged["folder"]), "-p", "wb-all")
     assert (list(again.outcomes().values()), again.summary["points_added"]) == (["unchanged"], 0)
+    assert (again.summary["files"], again.summary["files_added"]) == (len(logged["files"]), 0)
 
 
 def test_a_file_that_is_still_being_written(

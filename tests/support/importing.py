@@ -11,9 +11,20 @@ from typing import Any, Self
 
 from support.platform import PENSTOCK, Platform
 
+from penstock.api.artifact.v1 import artifact_service_pb2
 from penstock.client import Client
 
-__all__ = ["Imported", "Peer", "Points", "as_points", "ended_import", "imported_points", "run_import", "start_import"]
+__all__ = [
+    "Imported",
+    "Peer",
+    "Points",
+    "as_points",
+    "ended_import",
+    "imported_files",
+    "imported_points",
+    "run_import",
+    "start_import",
+]
 
 TIMEOUT_S = 120
 
@@ -118,6 +129,14 @@ def imported_points(client: Client, run: str) -> Points:
         values = [struct.pack(">d", value).hex() for value in points.values]
         found.setdefault(piece.key, []).extend(zip(points.steps, points.times_unix_us, values, strict=True))
     return {key: sorted(points) for key, points in found.items()}
+
+
+def imported_files(client: Client, run: str) -> dict[str, str]:
+    """The digest of every file of a run, by path, as the server has it."""
+    request = artifact_service_pb2.ListFilesRequest(parent=run, recursive=True, page_size=1_000)
+    response = client.artifact_service.ListFiles(request)
+    assert not response.next_page_token, "more than a test should have"
+    return {entry.file.path: entry.file.blob.sha256 for entry in response.entries}
 
 
 def as_points(answer: Mapping[str, Sequence[Sequence[Any]]], *more: Mapping[str, Sequence[Sequence[Any]]]) -> Points:

@@ -1,6 +1,9 @@
 """Logs to MLflow, wherever a tracking URI leads."""
 
+import hashlib
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # newer versions keep folders for those who insist
@@ -27,6 +30,25 @@ def log(client: MlflowClient, run_id: str, metrics: list[tuple[str, int, int, fl
 def prepare(uri: str) -> None:
     """Makes an empty store."""
     MlflowClient(uri).search_experiments()
+
+
+FILES = {
+    "model/weights.bin": bytes(range(256)) * 5_000,
+    "model/MLmodel": b"a: 1\n",
+    "notes æ.txt": b"",
+    "plot.png": b"\x89PNG",
+}
+
+
+def log_files(client: MlflowClient, run_id: str, files: dict[str, bytes]) -> dict[str, str]:
+    """Logs files, and returns their digests by path."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in files.items():
+            place = Path(folder, path)
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(content)
+        client.log_artifacts(run_id, folder)
+    return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
 def write(uri: str, rows: int) -> dict[str, Any]:
@@ -57,7 +79,13 @@ def write(uri: str, rows: int) -> dict[str, Any]:
     points[failed] = {}
     deleted = client.create_run(experiment, run_name="deleted").info.run_id
     client.delete_run(deleted)
-    return {"parent": parent, "child": child, "failed": failed, "deleted": deleted, "points": points}
+    files = {child: log_files(client, child, FILES)}
+    return {"parent": parent, "child": child, "failed": failed, "deleted": deleted, "points": points, "files": files}
+
+
+def change_files(uri: str, run: str) -> dict[str, str]:
+    """Replaces a file of a run by a longer one, and adds one. Returns the digests of both."""
+    return log_files(MlflowClient(uri), run, {"model/MLmodel": b"a: 1\nb: 2\n", "late.txt": b"late"})
 
 
 def grow(uri: str, run: str, rows: int) -> Points:
@@ -73,4 +101,4 @@ def grow(uri: str, run: str, rows: int) -> Points:
     return points
 
 
-serve({"prepare": prepare, "write": write, "grow": grow})
+serve({"prepare": prepare, "write": write, "grow": grow, "change_files": change_files})

@@ -1,10 +1,12 @@
 """Logs runs offline with W&B."""
 
+import hashlib
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import wandb
 from serving import bits, serve
 
@@ -50,12 +52,26 @@ def write(folder: str, rows: int) -> dict[str, Any]:
     # Longer than a block of the file.
     wide = {f"wide/{number:04d}": number / 3 for number in range(1_200)}
     log(wide, wide, rows + 12)
+    run.log({"sample": wandb.Image(np.zeros((4, 4, 3), dtype=np.uint8))}, step=rows + 13)
     run.config.update({"epochs": 3})
     run.summary["best_accuracy"] = 0.875
     run.finish()
     ended_us = time.time_ns() // 1000
     [file] = Path(folder).glob(f"wandb/offline-run-*/run-{run.id}.wandb")
-    return {"points": points, "id": run.id, "file": str(file), "began_us": began_us, "ended_us": ended_us}
+    beside = file.parent / "files"
+    files = {
+        path.relative_to(beside).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in beside.rglob("*")
+        if path.is_file()
+    }
+    return {
+        "points": points,
+        "id": run.id,
+        "file": str(file),
+        "began_us": began_us,
+        "ended_us": ended_us,
+        "files": files,
+    }
 
 
 def fail(folder: str) -> str:

@@ -192,6 +192,9 @@ class _Teller:
     def added(self, points: int) -> None:
         pass
 
+    def sent(self, size: int) -> None:
+        pass
+
     def done(self, run: "ImportedRun") -> None:
         self.runs.append(run)
         self.tell(run)
@@ -206,12 +209,14 @@ class _Teller:
             print_json({"summary": self.summary()})
 
     def summary(self) -> dict[str, int]:
-        """The runs of the source, how they ended, and their points."""
+        """The runs of the source, how they ended, their points and files."""
         return {
             "runs": self.total,
             **{outcome: self.count(outcome) for outcome in _OUTCOMES},
             "points": sum(run.points for run in self.runs),
             "points_added": sum(run.points_added for run in self.runs),
+            "files": sum(run.files for run in self.runs),
+            "files_added": sum(run.files_added for run in self.runs),
         }
 
 
@@ -221,8 +226,9 @@ class _Shower(_Teller):
     def __init__(self, progress: Any) -> None:
         super().__init__()
         self._progress = progress
-        self._task = progress.add_task("", total=None, points=0, label="") if progress is not None else None
+        self._task = progress.add_task("", total=None, points=0, sent="", label="") if progress is not None else None
         self._points = 0
+        self._bytes = 0
 
     def began(self, total: int) -> None:
         super().began(total)
@@ -234,6 +240,10 @@ class _Shower(_Teller):
     def added(self, points: int) -> None:
         self._points += points
         self._update(points=self._points)
+
+    def sent(self, size: int) -> None:
+        self._bytes += size
+        self._update(sent=f", {self._bytes / 1e6:,.0f} MB of files")
 
     def done(self, run: "ImportedRun") -> None:
         super().done(run)
@@ -250,9 +260,13 @@ class _Shower(_Teller):
         if run.outcome == "failed":
             line.append(f": {run.message}", "default")
         elif run.outcome == "found":
-            line.append(f": {run.points:,} points, {run.params:,} params, {run.state}, in {run.experiment}", "default")
+            found = f"{run.points:,} points, {run.params:,} params, {run.files:,} files"
+            line.append(f": {found}, {run.state}, in {run.experiment}", "default")
         else:
-            line.append(f": {run.outcome}, {run.points_added:,} of {run.points:,} points added", "default")
+            added = f"{run.points_added:,} of {run.points:,} points added"
+            if run.files:
+                added += f", {run.files_added:,} of {run.files:,} files"
+            line.append(f": {run.outcome}, {added}", "default")
         self._print(line)
         if run.run and run.outcome in ("imported", "continued"):
             self._print(Text(f"  {run.run}", style="dim"))
@@ -270,11 +284,11 @@ class _Shower(_Teller):
         left = self.total - len(self.runs)
         if left:
             said.append(f"{left:,} not reached: run it again to go on")
-        points = self.summary()
-        brought = points["points"] if self.count("found") else points["points_added"]
-        verb = "found" if self.count("found") else "added"
+        summary, found = self.summary(), self.count("found")
+        points, files = (summary[name if found else f"{name}_added"] for name in ("points", "files"))
         runs = "1 run" if self.total == 1 else f"{self.total:,} runs"
-        self._print(Text(f"{runs}: {', '.join(said)}. {brought:,} points {verb}."))
+        brought = f"{points:,} points and {files:,} files {'found' if found else 'added'}"
+        self._print(Text(f"{runs}: {', '.join(said)}. {brought}."))
 
     def _update(self, **fields: Any) -> None:
         if self._progress is not None:
@@ -300,7 +314,7 @@ def _watching(*, json: bool) -> Generator[_Teller, None, None]:
         SpinnerColumn(),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("runs, {task.fields[points]:,} points added"),
+        TextColumn("runs, {task.fields[points]:,} points added{task.fields[sent]}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[label]}", markup=False),
     )

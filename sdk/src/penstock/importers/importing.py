@@ -52,6 +52,8 @@ class ImportedRun:
         state: How it ended, in the words of the contract.
         points: Points of it that are durable; those in the source when nothing was to be imported.
         points_added: Those among them that were not when the import began.
+        files: Files of it that are there; those in the source when nothing was to be imported.
+        files_added: Those among them that were sent.
         params: How many params it has.
         tags: How many tags.
         notices: What was left out and the like.
@@ -67,6 +69,8 @@ class ImportedRun:
     state: str = ""
     points: int = 0
     points_added: int = 0
+    files: int = 0
+    files_added: int = 0
     params: int = 0
     tags: int = 0
     notices: Sequence[str] = field(default_factory=tuple)
@@ -89,6 +93,10 @@ class Watcher(Protocol):
         """So many more points are durable."""
         ...
 
+    def sent(self, size: int) -> None:
+        """So many more bytes of files were sent."""
+        ...
+
     def done(self, run: ImportedRun) -> None:
         """A run is through."""
         ...
@@ -103,6 +111,7 @@ def look_through(source: Source, project: str, experiment: str, watcher: Watcher
         try:
             run = _placed(_read(entry), experiment)
             found = _described(entry.label, "found", project, run, _counted(run))
+            found = replace(found, files=sum(not file.left_out for file in run.files()))
         except SourceDamaged as error:
             found = ImportedRun(entry.label, "failed", message=error.message, reason=error.reason)
         watcher.done(found)
@@ -162,17 +171,25 @@ async def _imported(
     pause_s = _PAUSE_S
     moved_s = time.monotonic()
 
+    def moved() -> None:
+        nonlocal moved_s, pause_s
+        moved_s = time.monotonic()
+        pause_s = _PAUSE_S
+
     def tell(points: int) -> None:
-        nonlocal told, moved_s, pause_s
+        nonlocal told
         if points > told:
             watcher.added(points - told)
             told = points
-            moved_s = time.monotonic()
-            pause_s = _PAUSE_S
+            moved()
+
+    def tell_bytes(size: int) -> None:
+        watcher.sent(size)
+        moved()
 
     while True:
         try:
-            await upload(channel, source, project, run, result, tell)
+            await upload(channel, source, project, run, result, tell, tell_bytes)
             return _result(label, project, run, result)
         except PenstockError as error:
             denials += isinstance(error, PermissionDenied)
@@ -186,9 +203,16 @@ async def _imported(
 
 
 def _result(label: str, project: str, run: SourceRun, uploaded: Uploaded) -> ImportedRun:
-    outcome = "continued" if uploaded.points_added or uploaded.changed else "unchanged"
+    grew = uploaded.points_added or uploaded.files_added or uploaded.changed
+    outcome = "continued" if grew else "unchanged"
     described = _described(label, "imported" if uploaded.created else outcome, project, run, uploaded.points)
-    described = replace(described, points_added=uploaded.points_added, notices=tuple(uploaded.notices))
+    described = replace(
+        described,
+        points_added=uploaded.points_added,
+        files=uploaded.files,
+        files_added=uploaded.files_added,
+        notices=tuple(uploaded.notices),
+    )
     if uploaded.damage is not None:
         return replace(described, outcome="failed", message=uploaded.damage.message, reason=uploaded.damage.reason)
     return described

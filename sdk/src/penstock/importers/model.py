@@ -13,11 +13,13 @@ __all__ = [
     "NAME_CHARS_MAX",
     "NOTES_CHARS_MAX",
     "Part",
+    "Readable",
     "Row",
     "RunDraft",
     "Source",
     "SourceDamaged",
     "SourceEntry",
+    "SourceFile",
     "SourceRun",
     "derived_id",
     "time_us",
@@ -81,6 +83,37 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of a run.
+
+    Attributes:
+        path: Where it belongs below the run, its segments separated by `/`.
+        open: Opens it to be read from the beginning. Raises `SourceDamaged`, `OSError`.
+        size_bytes: Its bytes; None if that is not known before it is read.
+        size_tells: Whether a file of the same size is taken for the same, because reading it only to compare costs too much.
+        left_out: Why it is not imported, as the end of a sentence about it; empty if it is.
+    """
+
+    path: str
+    open: Callable[[], "Readable"]
+    size_bytes: int | None = None
+    size_tells: bool = False
+    left_out: str = ""
+
+
+class Readable(Protocol):
+    """What is read from: a file or the answer of a server."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many of the next bytes; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRun:
     """A run as the source has it, within the limits of the contract.
 
@@ -98,6 +131,7 @@ class SourceRun:
         tags: By key.
         summary: By key.
         parts: Its points.
+        files: Lists its files, each path once. Raises `SourceDamaged` behind the last that can be found.
         left_out: What of it has no place here, in sentences for people.
     """
 
@@ -114,6 +148,7 @@ class SourceRun:
     tags: Mapping[str, str]
     summary: Mapping[str, TypedValue]
     parts: Sequence[Part]
+    files: Callable[[], Iterator[SourceFile]]
     left_out: Sequence[str]
 
 
@@ -182,7 +217,9 @@ class RunDraft:
         """A tag, likewise."""
         self._add(self.tags, TAGS_MAX, "tag", key, lambda: check_text(value, "It", TEXT_CHARS_MAX))
 
-    def finished(self, run_id: str, parts: Sequence[Part]) -> SourceRun:
+    def finished(
+        self, run_id: str, parts: Sequence[Part], files: Callable[[], Iterator[SourceFile]] = lambda: iter(())
+    ) -> SourceRun:
         """The run."""
         return SourceRun(
             run_id=run_id,
@@ -198,6 +235,7 @@ class RunDraft:
             tags=self.tags,
             summary=self.summary,
             parts=parts,
+            files=files,
             left_out=list(self.left_out),
         )
 

@@ -6,7 +6,8 @@ moment:
 1. The run is created under the id that is derived from its identity.
 2. Params, tags and summary that differ are logged.
 3. For each part a stream is opened. The server says how many points of it are durable; the rows behind them are sent.
-4. The run is ended as it ended in the source.
+4. The files that are not there, or not as they are in the source, are sent: see `penstock.importers.files`.
+5. The run is ended as it ended in the source.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from penstock.api.tracking.v1 import experiment_pb2, run_pb2, tracking_service_p
 from penstock.client._async.channel import AsyncChannel
 from penstock.errors import Conflict, NotFound, PermissionDenied
 from penstock.importers.batches import POINT, PartSource
+from penstock.importers.files import bring_files
 from penstock.importers.model import Part, Source, SourceDamaged, SourceRun, derived_id
 from penstock.sender.exchange import Exchange, Progress
 from penstock.sender.link import Link
@@ -53,6 +55,8 @@ class Uploaded:
         points: Points of it that are durable now.
         points_added: Those among them that were not when the first attempt began.
         points_before: How many points of each part were durable when the first attempt came to it.
+        files: Files of it that are there now.
+        files_added: Those among them that were sent.
         notices: For people: what was left out, created beside the run, or not applied.
         damage: Why not all of it could be read; None if it could.
     """
@@ -63,6 +67,8 @@ class Uploaded:
     points: int = 0
     points_added: int = 0
     points_before: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+    files_added: int = 0
     notices: list[str] = field(default_factory=list)
     damage: SourceDamaged | None = None
 
@@ -79,6 +85,7 @@ async def upload(
     run: SourceRun,
     result: Uploaded,
     on_points: Callable[[int], None],
+    on_bytes: Callable[[int], None],
 ) -> None:
     """Brings a run to the server, as far as it is not there. May be called again when it fails.
 
@@ -89,6 +96,7 @@ async def upload(
         run: The run.
         result: Takes what becomes of it: the same one for each attempt.
         on_points: Told how many points were added so far.
+        on_bytes: Told of the next so many bytes of files that were sent.
 
     Raises:
         Conflict: The run is in the bin, or the source was altered, or somebody else imports it at this moment.
@@ -115,6 +123,7 @@ async def upload(
     await _entries(tracking, source, run, stored, result)
     for part in run.parts:
         await _points(channel, project, run, part, result, on_points)
+    await bring_files(channel, run, result, on_bytes)
     await _end(tracking, link, run, stored, result)
 
 

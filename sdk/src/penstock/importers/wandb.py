@@ -6,7 +6,7 @@ LevelDB's log: blocks of 32 KiB with records in them, each with a CRC-32, that h
 A run is recognised by entity, project and id, as W&B's server does it: folders with the same ones are one run that was
 resumed. A file is a part. Nested names are joined by dots, as W&B shows them. Its system metrics become `system/...`, by
 seconds since the start. A file without an exit record is of a run that was killed, or that still goes on: it counts as
-crashed, until it says otherwise.
+crashed, until it says otherwise. Beside it, in `files/`, lie the files of the run: media, its output, what W&B noted.
 """
 
 import json
@@ -21,8 +21,19 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from penstock.errors import NotFound
+from penstock.importers.files import files_below
 from penstock.importers.messages import message_classes
-from penstock.importers.model import Part, Row, RunDraft, SourceDamaged, SourceEntry, SourceRun, derived_id, time_us
+from penstock.importers.model import (
+    Part,
+    Row,
+    RunDraft,
+    SourceDamaged,
+    SourceEntry,
+    SourceFile,
+    SourceRun,
+    derived_id,
+    time_us,
+)
 
 __all__ = ["WandbOfflineSource"]
 
@@ -173,7 +184,17 @@ def _read(identity: tuple[str, str, str], files: list[Path]) -> SourceRun:
         # W&B repeats the last value of each metric there. What the user set beside is what counts.
         if _number(value) is None or repr(latest.get(key)) != repr(_number(value)):
             draft.add_summary(key, value)
-    return draft.finished(derived_id("wandb", *identity), parts)
+    return draft.finished(derived_id("wandb", *identity), parts, partial(_files, files))
+
+
+def _files(records: list[Path]) -> Iterator[SourceFile]:
+    """The files that W&B keeps beside a record of a run: of several folders the newest that has one."""
+    seen: set[str] = set()
+    for path in sorted(records, key=lambda path: path.parent.name, reverse=True):
+        for file in files_below(path.parent / "files"):
+            if file.path not in seen:
+                seen.add(file.path)
+                yield file
 
 
 def _describe(draft: RunDraft, run: Any, wandb_id: str) -> None:
@@ -236,7 +257,9 @@ def _history_row(history: Any, draft: RunDraft) -> Row:
             nested[name] = value
     for name, value in _flat(nested, media):
         if any(name == kind or name.startswith(f"{kind}.") for kind in media):
-            draft.leave_out("Images, histograms, tables and other media were left out.")
+            draft.leave_out(
+                "Of images, tables and other media the files were kept, but not their steps; histograms were left out."
+            )
             continue
         number = _number(value)
         if number is None:

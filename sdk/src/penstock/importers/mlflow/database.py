@@ -54,13 +54,13 @@ class MlflowDatabase:
 
     def _run(self, run_id: str) -> SourceRun:
         found = self._read(
-            "SELECT experiments.name, runs.name, status, start_time, end_time FROM runs JOIN experiments USING "
+            "SELECT experiments.name, runs.name, status, start_time, end_time, artifact_uri FROM runs JOIN experiments USING "
             "(experiment_id) WHERE run_uuid = ?",
             run_id,
         )
         if not found:
             raise SourceDamaged(f"The run {run_id} was removed from {self._path} meanwhile.")
-        experiment, name, status, start_ms, end_ms = found[0]
+        experiment, name, status, start_ms, end_ms, artifact_uri = found[0]
         run = MlflowRun(
             run_id,
             experiment,
@@ -70,6 +70,7 @@ class MlflowDatabase:
             end_ms,
             dict(self._read("SELECT key, value FROM params WHERE run_uuid = ?", run_id)),
             {key: value or "" for key, value in self._read("SELECT key, value FROM tags WHERE run_uuid = ?", run_id)},
+            artifact_uri or "",
         )
         metrics = [key for (key,) in self._read("SELECT DISTINCT key FROM metrics WHERE run_uuid = ?", run_id)]
         return source_run(run, metrics, partial(self._rows, run_id))

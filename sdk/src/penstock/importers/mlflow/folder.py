@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from penstock.client.tables import require
 from penstock.errors import NotFound
+from penstock.importers.files import files_below
 from penstock.importers.mlflow.records import MlflowRun, source_run
 from penstock.importers.model import Row, SourceDamaged, SourceEntry, SourceRun
 
@@ -69,11 +70,15 @@ class MlflowFolder:
                 None if meta.get("end_time") is None else int(meta["end_time"]),
                 _texts(folder / "params"),
                 _texts(folder / "tags"),
+                str(meta.get("artifact_uri") or ""),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SourceDamaged(f"{folder / _META} is not the record of a run: {error}.") from None
         metrics = {path.relative_to(folder / "metrics").as_posix(): path for path in _files(folder / "metrics")}
-        return source_run(run, list(metrics), lambda key: _rows(key, metrics[key]))
+        # Beside the metrics, wherever the folder was moved to; or elsewhere, if MLflow was told to put them there.
+        beside = folder / "artifacts"
+        files = partial(files_below, beside) if beside.is_dir() else None
+        return source_run(run, list(metrics), lambda key: _rows(key, metrics[key]), files)
 
     def _meta(self, path: Path) -> dict[str, Any]:
         try:

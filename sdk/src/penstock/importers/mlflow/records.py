@@ -4,9 +4,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
-from penstock.importers.model import Part, Row, RunDraft, SourceRun, derived_id
+from penstock.importers.files import files_below
+from penstock.importers.model import Part, Row, RunDraft, SourceFile, SourceRun, derived_id
 
 __all__ = ["INFINITY_IN_DATABASES", "MlflowRun", "number_of", "source_run"]
 
@@ -38,6 +41,7 @@ class MlflowRun:
         end_ms: The same; None while it runs.
         params: As text.
         tags: All of them.
+        artifact_uri: Where its files are; empty if that is not known.
     """
 
     run_id: str
@@ -48,15 +52,22 @@ class MlflowRun:
     end_ms: int | None
     params: Mapping[str, str]
     tags: Mapping[str, str]
+    artifact_uri: str = ""
 
 
-def source_run(run: MlflowRun, metrics: Sequence[str], rows: Callable[[str], Iterator[Row]]) -> SourceRun:
+def source_run(
+    run: MlflowRun,
+    metrics: Sequence[str],
+    rows: Callable[[str], Iterator[Row]],
+    files: Callable[[], Iterator[SourceFile]] | None = None,
+) -> SourceRun:
     """The run as it is imported.
 
     Args:
         run: The run.
         metrics: The keys of its metrics.
         rows: Reads the points of one metric.
+        files: Lists its files; without it, they are looked for where `artifact_uri` says.
     """
     tags = dict(run.tags)
     draft = RunDraft(
@@ -75,7 +86,26 @@ def source_run(run: MlflowRun, metrics: Sequence[str], rows: Callable[[str], Ite
         draft.add_tag(key, value)
     run_id = run.run_id if _RUN_ID.match(run.run_id) else derived_id("mlflow", run.run_id)
     parts = [Part(metric, partial(rows, metric), metric=metric) for metric in sorted(metrics)]
-    return draft.finished(run_id, parts)
+    if files is None and run.artifact_uri:
+        folder = _artifact_folder(run)
+        if folder is not None:
+            files = partial(files_below, folder)
+        else:
+            where = f"{run.artifact_uri[:200]!r}, which is not read directly"
+            draft.leave_out(
+                f"Files that it may have are at {where}: import from the tracking server to have them, too."
+            )
+    return draft.finished(run_id, parts, files or (lambda: iter(())))
+
+
+def _artifact_folder(run: MlflowRun) -> Path | None:
+    """The folder of a run's files; None if it is elsewhere."""
+    parts = urlsplit(run.artifact_uri)
+    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
+        return None
+    folder = Path(unquote(parts.path) if parts.scheme else run.artifact_uri)
+    # As MLflow lays them out. A foreign database must not make us publish whatever folder it names.
+    return folder if folder.parts[-2:] == (run.run_id, "artifacts") and ".." not in folder.parts else None
 
 
 def number_of(value: float, *, is_nan: bool = False) -> float:

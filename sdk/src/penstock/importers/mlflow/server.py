@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 from penstock.config import is_loopback
 from penstock.errors import AuthenticationFailed, InvalidInput, NotFound, ServerUnavailable
 from penstock.importers.mlflow.records import MlflowRun, number_of, source_run
-from penstock.importers.model import Row, SourceDamaged, SourceEntry, SourceRun
+from penstock.importers.model import Readable, Row, SourceDamaged, SourceEntry, SourceFile, SourceRun
 
 __all__ = ["MlflowServer"]
 
@@ -28,6 +28,8 @@ RUNS_PER_PAGE: Final = 1_000
 POINTS_PER_PAGE: Final = 25_000
 """The most that MLflow hands out at a time."""
 EXPERIMENTS_PER_SEARCH: Final = 100
+FOLDERS_DEEP_MAX: Final = 64
+"""How deep folders of files may lie in each other. None may be called so deep here: a path has 1,024 bytes at most."""
 
 
 class MlflowServer:
@@ -87,13 +89,14 @@ class MlflowServer:
                 int(info["end_time"]) if info.get("end_time") else None,
                 {param["key"]: param.get("value", "") for param in data.get("params", ())},
                 {tag["key"]: tag.get("value", "") for tag in data.get("tags", ())},
+                str(info.get("artifact_uri") or ""),
             )
             metrics = [metric["key"] for metric in data.get("metrics", ())]
         except (KeyError, TypeError, ValueError, AttributeError):
             raise SourceDamaged(
                 f"The server at {self.location} says of the run {run_id} what cannot be read."
             ) from None
-        return source_run(run, metrics, partial(self._rows, run_id))
+        return source_run(run, metrics, partial(self._rows, run_id), partial(self._files, run_id, ""))
 
     def _rows(self, run_id: str, key: str) -> Iterator[Row]:
         asked = {"run_id": run_id, "metric_key": key, "max_results": POINTS_PER_PAGE}
@@ -101,6 +104,28 @@ class MlflowServer:
             # Protobuf leaves zeros out, and writes int64, NaN and the infinities as strings.
             value = number_of(float(metric.get("value", 0.0)))
             yield Row(int(metric.get("step", 0)), int(metric.get("timestamp", 0)) * 1000, {key: value})
+
+    def _files(self, run_id: str, folder: str, depth: int = 0) -> Iterator[SourceFile]:
+        for found in self._pages("GET", "artifacts/list", {"run_id": run_id, "path": folder}, "files"):
+            path = str(found.get("path", ""))
+            if not found.get("is_dir"):
+                # Protobuf leaves out the size of an empty file.
+                size = int(found.get("file_size") or 0)
+                yield SourceFile(path, partial(self._opened, run_id, path), size, size_tells=True)
+            elif path.startswith(folder) and depth < FOLDERS_DEEP_MAX:
+                yield from self._files(run_id, path, depth + 1)
+
+    def _opened(self, run_id: str, path: str) -> Readable:
+        """The content of a file, by the way that MLflow's own pages take: wherever the server keeps it."""
+        url = f"{self.location}/get-artifact?{urlencode({'run_uuid': run_id, 'path': path})}"
+        request = urllib.request.Request(url, headers=self._headers)  # noqa: S310 - http(s) only
+        try:
+            return self._opener.open(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refused(f"the file {path!r}", error) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(error) from None
 
     def _pages(self, method: str, path: str, asked: Mapping[str, Any], name: str) -> Iterator[Any]:
         token = ""
@@ -126,8 +151,7 @@ class MlflowServer:
             with error:
                 raise self._refused(path, error) from None
         except (OSError, http.client.HTTPException) as error:
-            why = getattr(error, "reason", error)
-            raise ServerUnavailable(f"The MLflow server at {self.location} does not answer: {why}.") from None
+            raise self._silent(error) from None
         except ValueError:
             raise self._not_mlflow() from None
         if not isinstance(answer, dict):
@@ -149,6 +173,10 @@ class MlflowServer:
         if error.code >= 500:
             return ServerUnavailable(f"The MLflow server at {self.location} failed at {path}: {message[:300]}")
         return SourceDamaged(f"The MLflow server at {self.location} refused {path}: {message[:300]}")
+
+    def _silent(self, error: Exception) -> Exception:
+        why = getattr(error, "reason", error)
+        return ServerUnavailable(f"The MLflow server at {self.location} does not answer: {why}.")
 
     def _not_mlflow(self) -> Exception:
         return ServerUnavailable(
