@@ -1,7 +1,7 @@
 """A gateway in a test: in front of real services, or of a server that answers as the test says."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +104,16 @@ class Installation:
 
 
 @asynccontextmanager
-async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Installation]:
-    """Runs auth, tracking, the registry, the artifact service and the gateway over data below `directory`."""
+async def installation(
+    directory: Path, *, artifact_stores: Mapping[str, str] | None = None, **settings: Any
+) -> AsyncGenerator[Installation]:
+    """Runs auth, tracking, the registry, the artifact service and the gateway over data below `directory`.
+
+    Args:
+        directory: For all data.
+        artifact_stores: Settings of the artifact service about its stores.
+        settings: Of the gateway.
+    """
     clock = SystemClock()
     async with auth_server(directory, clock) as auth:
         tracking_settings = TrackingSettings(
@@ -122,18 +130,19 @@ async def installation(directory: Path, **settings: Any) -> AsyncGenerator[Insta
             data_dir=directory / "artifact",
             auth_address=auth.address,
             service_credential_file=auth.settings.service_credential_file,
+            **(artifact_stores or {}),
         )
         guard = RemoteGuard(auth.address, auth.settings.service_credential_file, clock)
         await guard.start()
         tracking_stores = await penstock_tracking.app.open_stores(tracking_settings, clock)
         registry_stores = await penstock_registry.app.open_stores(registry_settings, clock)
-        artifact_stores = await penstock_artifact.app.open_stores(artifact_settings, clock)
+        opened_artifact_stores = await penstock_artifact.app.open_stores(artifact_settings, clock)
         tracking, registry, artifact = (
             Running(application, guard, ServerSettings(drain_s=0.5), clock)
             for application in (
                 penstock_tracking.app.build(tracking_settings, tracking_stores, clock),
                 penstock_registry.app.build(registry_settings, registry_stores, clock),
-                penstock_artifact.app.build(artifact_settings, artifact_stores, clock),
+                penstock_artifact.app.build(artifact_settings, opened_artifact_stores, clock),
             )
         )
         await tracking.start()

@@ -5,19 +5,23 @@ import hashlib
 import json
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import pytest_asyncio
 from support.artifact import blob_of
 from support.gateway import Installation, installation
 from support.servers import bearer
+from support.store_servers import need, s3_kind
 
 from penstock.api.artifact.v1 import artifact_service_pb2, artifact_service_pb2_grpc
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
+PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
 RUN = "ab" * 16
 MODEL = f"m-{'cd' * 16}"
 LARGE = bytes(range(251)) * 30_000
@@ -163,6 +167,31 @@ async def test_another_project_and_nobody_see_nothing(whole: Installation) -> No
     answer = await whole.call("GET", f"/projects/elsewhere{at}")
     assert answer.status_code == 404
     assert (await whole.call("GET", at)).content == b"secret"
+
+
+async def test_a_link_straight_to_the_object_store(tmp_path: Path) -> None:
+    kind = s3_kind()
+    need(kind)
+    with kind(tmp_path / "s3") as s3:
+        s3.make_bucket("files")
+        stores = {"blobs_url": s3.bucket_url("files"), "s3_public_url": f"http://127.0.0.1:{s3.port}"}
+        async with installation(tmp_path / "data", artifact_stores=stores) as whole:
+            at = f"0/{RUN}/artifacts/model/weights.bin"
+            await whole.call("PUT", f"{FILES}/{at}", content=LARGE)
+            answer = await whole.call("GET", f"{PRESIGNED}/{at}")
+            assert (answer.status_code, answer.json()["file_size"], answer.json()["headers"]) == (200, len(LARGE), {})
+            async with httpx2.AsyncClient(trust_env=False) as store:
+                part = await store.get(answer.json()["url"], headers={"Range": "bytes=1000-1999"})
+            assert (part.status_code, part.content) == (206, LARGE[1_000:2_000])
+            for path, status in ((f"0/{RUN}/artifacts/absent", 404), (f"0/{RUN}/artifacts/model", 400), ("x", 400)):
+                assert (await whole.call("GET", f"{PRESIGNED}/{path}")).status_code == status
+            assert (await whole.front.http.get(f"{PRESIGNED}/{at}")).status_code == 401
+
+
+async def test_there_is_no_link_without_such_a_way(whole: Installation) -> None:
+    await whole.call("PUT", f"{FILES}/0/{RUN}/artifacts/linked", content=b"x")
+    answer = await whole.call("GET", f"{PRESIGNED}/0/{RUN}/artifacts/linked")
+    assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 
 
 async def test_files_have_json_twins(whole: Installation) -> None:

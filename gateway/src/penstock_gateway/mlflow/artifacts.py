@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from penstock.api.artifact.v1 import artifact_service_pb2 as pb
-from penstock.api.artifact.v1 import file_pb2
+from penstock.api.artifact.v1 import file_pb2, transfer_pb2
 from penstock.api.artifact.v1.artifact_pb2 import ArtifactVersion
 from penstock_gateway.errors import RpcFailed, reason_of
 from penstock_gateway.files import file_answer, wanted_range
@@ -31,7 +31,7 @@ __all__ = [
     "list_of_run",
     "multipart_unsupported",
     "presigned_download",
-    "presigned_download_unsupported",
+    "presigned_link",
     "presigned_upload",
     "published",
     "upload",
@@ -172,10 +172,22 @@ async def multipart_unsupported(call: Call) -> Json:
     raise MlflowError("NOT_IMPLEMENTED", "Multipart upload is not supported for the current artifact repository")
 
 
-async def presigned_download_unsupported(call: Call) -> Json:
-    """Says that a file goes through this server: a client that asked falls back to that."""
-    plain_path(call.path["artifact_path"])
-    raise MlflowError("NOT_IMPLEMENTED", "Multipart download is not supported for the current artifact repository")
+async def presigned_link(call: Call) -> Json:
+    """A link to a file straight from the object store; where there is no such way, MLflow's clients download from here."""
+    place = _place(call)
+    try:
+        signed = await call.rpc(
+            "SignFileDownload", transfer_pb2.SignFileDownloadRequest(name=place.parent, path=place.path)
+        )
+    except RpcFailed as error:
+        if reason_of(error) == "NO_DIRECT_WAY":
+            raise MlflowError(
+                "NOT_IMPLEMENTED", "Multipart download is not supported for the current artifact repository"
+            ) from None
+        if reason_of(error) == "FILE_NOT_FOUND":
+            raise await _no_file(call, place) from None
+        raise
+    return {"url": signed.url.url, "headers": {}, "file_size": signed.blob.size_bytes}
 
 
 async def published(call: Call, place: Place, artifact_id: str) -> ArtifactVersion | None:

@@ -127,7 +127,7 @@ ROUTES: Final = (
     FileRoute("GET", "/2.0/mlflow-artifacts/artifacts/{artifact_path}", artifacts.download),
     FileRoute("PUT", "/2.0/mlflow-artifacts/artifacts/{artifact_path}", artifacts.upload),
     Route("DELETE", "/2.0/mlflow-artifacts/artifacts/{artifact_path}", artifacts.delete),
-    Route("GET", "/2.0/mlflow-artifacts/presigned/{artifact_path}", artifacts.presigned_download_unsupported),
+    Route("GET", "/2.0/mlflow-artifacts/presigned/{artifact_path}", artifacts.presigned_link),
     Route("POST", "/2.0/mlflow-artifacts/mpu/create/{artifact_path}", artifacts.multipart_unsupported),
     Route("POST", "/2.0/mlflow-artifacts/mpu/complete/{artifact_path}", artifacts.multipart_unsupported),
     Route("POST", "/2.0/mlflow-artifacts/mpu/abort/{artifact_path}", artifacts.multipart_unsupported),
