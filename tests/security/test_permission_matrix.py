@@ -182,6 +182,8 @@ MATRIX = {
     f"{ARTIFACT}/UseArtifactVersion": Need.EDITOR,
     f"{ARTIFACT}/GetFile": Need.VIEWER,
     f"{ARTIFACT}/ListFiles": Need.VIEWER,
+    f"{ARTIFACT}/ListMedia": Need.VIEWER,
+    f"{ARTIFACT}/ListMediaKeys": Need.VIEWER,
     f"{ARTIFACT}/UploadFile": Need.EDITOR,
     f"{ARTIFACT}/PutFiles": Need.EDITOR,
     f"{ARTIFACT}/DeleteFiles": Need.EDITOR,

@@ -9,8 +9,7 @@ from penstock_artifact.contents import Contents
 from penstock_artifact.convert import upload_request
 from penstock_artifact.files.convert import upload_file_request
 from penstock_artifact.files.service import FileService
-from penstock_artifact.files.store import COLLECTION as FILE_COLLECTION
-from penstock_artifact.files.store import FileStore
+from penstock_artifact.files.store import FILE_COLLECTIONS, FileStore
 from penstock_artifact.jobs import jobs
 from penstock_artifact.parts.convert import parts_request
 from penstock_artifact.parts.service import PartUploads
@@ -55,7 +54,7 @@ async def open_stores(settings: ArtifactSettings, clock: Clock) -> ArtifactStore
     async with contextlib.AsyncExitStack() as opened:
         documents = await open_documents(
             settings.documents_url or str(folder / "documents.sqlite"),
-            (*COLLECTIONS, FILE_COLLECTION, *UPLOAD_COLLECTIONS),
+            (*COLLECTIONS, *FILE_COLLECTIONS, *UPLOAD_COLLECTIONS),
             mongo_driver=settings.mongo_driver,
         )
         opened.push_async_callback(documents.close)

@@ -19,6 +19,7 @@ __all__ = [
     "RangeInvalid",
     "ReferenceNotStored",
     "StoreFull",
+    "TooManyMediaKeys",
     "TooManyWriters",
     "TypeDiffers",
     "UploadInvalid",
@@ -142,6 +143,12 @@ class TooManyWriters(Aborted):
     """Others were quicker again and again."""
 
     reason = "TOO_MANY_WRITERS"
+
+
+class TooManyMediaKeys(LimitExceeded):
+    """A run would have media under more keys than it may."""
+
+    reason = "TOO_MANY_MEDIA_KEYS"
 
 
 class QuotaExceeded(LimitExceeded):

@@ -7,9 +7,10 @@ from pathlib import PurePosixPath
 from penstock.artifact_paths import path_problem
 from penstock_artifact.domain import File
 from penstock_artifact.errors import PathInvalid, PathTaken
+from penstock_artifact.files.media import Media
 from penstock_kit.names import LoggedModelName, RunName
 
-__all__ = ["FileUpload", "OwnedFile", "Owner", "above", "check_directory", "check_paths", "lies_below"]
+__all__ = ["FileUpload", "NewFile", "OwnedFile", "Owner", "above", "check_directory", "check_paths", "lies_below"]
 
 Owner = RunName | LoggedModelName
 """What has files."""
@@ -23,11 +24,21 @@ class OwnedFile:
         file: Path, blob and media type.
         creator: Who put it there.
         update_us: When, in microseconds since 1970.
+        media: Under which key and at which step a run logged it; None if it is no media.
     """
 
     file: File
     creator: str
     update_us: int
+    media: Media | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that shall be put, and what it says of itself if it is media."""
+
+    file: File
+    media: Media | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Final
 from penstock_artifact.contents import Contents, Download
 from penstock_artifact.domain import ENTRIES_MAX, ArtifactVersion, BlobId, File
 from penstock_artifact.errors import FileNotFound, ManifestTooLarge
-from penstock_artifact.files.domain import FileUpload, OwnedFile, Owner, check_directory, check_paths
+from penstock_artifact.files.domain import FileUpload, NewFile, OwnedFile, Owner, check_directory, check_paths
 from penstock_artifact.files.incoming import IncomingFile
+from penstock_artifact.files.media import MediaKey
 from penstock_artifact.files.store import FileStore
 from penstock_artifact.service import ArtifactService
 from penstock_artifact.signing import SignedUrl
@@ -63,16 +64,16 @@ class FileService:
         Raises `PathTaken`, `BlobMismatch`, `UploadSilent`, `QuotaExceeded`, `StoreFull`.
         """
         blob = await IncomingFile(owner.project, upload.size, self._store, self._blobs, self._clock).receive(parts)
-        (file,) = await self.put(owner, [File(upload.path, blob, upload.media_type)], by)
+        (file,) = await self.put(owner, [NewFile(File(upload.path, blob, upload.media_type))], by)
         return file
 
-    async def put(self, owner: Owner, files: Sequence[File], by: str) -> list[OwnedFile]:
+    async def put(self, owner: Owner, files: Sequence[NewFile], by: str) -> list[OwnedFile]:
         """Puts blobs that the project has under paths, all or none.
 
-        Raises `PathInvalid`, `PathTaken`, `BlobsMissing`, `ManifestInvalid` for a wrong size.
+        Raises `PathInvalid`, `PathTaken`, `BlobsMissing`, `ManifestInvalid` for a wrong size, `TooManyMediaKeys`.
         """
-        check_paths([file.path for file in files])
-        await self._contents.rely_on(owner.project, files)
+        check_paths([new.file.path for new in files])
+        await self._contents.rely_on(owner.project, [new.file for new in files])
         return await self._files.put(owner, files, by, self._clock.now_us())
 
     async def get(self, owner: Owner, path: str) -> OwnedFile:
@@ -88,6 +89,16 @@ class FileService:
         """What a directory holds: files, and paths of directories. Raises `PathInvalid`."""
         check_directory(directory)
         return await self._files.directory(owner, directory, limit, cursor)
+
+    async def media(
+        self, run: RunName, key: str, limit: int, cursor: bytes | None, *, descending: bool
+    ) -> Page[OwnedFile]:
+        """The media of a run, under one key or, if it is empty, under all: by key, step and path."""
+        return await self._files.media(run, key, limit, cursor, descending=descending)
+
+    async def media_keys(self, run: RunName) -> list[MediaKey]:
+        """The keys under which a run has media."""
+        return await self._files.media_keys(run)
 
     async def download(self, owner: Owner, path: str, offset: int, length: int) -> Download:
         """Opens a file from `offset`, to its end if `length` is 0. Raises `FileNotFound`, `RangeInvalid`."""

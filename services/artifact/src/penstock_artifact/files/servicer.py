@@ -10,6 +10,7 @@ from penstock_artifact.files.convert import (
     entry_message,
     file_from_message,
     file_message,
+    media_key_message,
     owner_from_name,
     upload_from_message,
 )
@@ -18,7 +19,7 @@ from penstock_artifact.files.service import FileService
 from penstock_artifact.pages import page_of
 from penstock_artifact.store import Page
 from penstock_kit.access import current_caller
-from penstock_kit.names import ArtifactName
+from penstock_kit.names import ArtifactName, RunName
 
 __all__ = ["FileServicer"]
 
@@ -42,9 +43,10 @@ class FileServicer:
 
     async def PutFiles(self, request: pb.PutFilesRequest, context: Any) -> pb.PutFilesResponse:
         owner = owner_from_name(request.parent)
-        files = await self._files.put(
-            owner, [file_from_message(file) for file in request.files], current_caller().principal
-        )
+        new = [file_from_message(file) for file in request.files]
+        if not isinstance(owner, RunName) and any(one.media is not None for one in new):
+            raise FieldInvalid(f"Media are of runs, and {owner} is none.", field="files.media")
+        files = await self._files.put(owner, new, current_caller().principal)
         return pb.PutFilesResponse(files=[file_message(owner, file) for file in files])
 
     async def GetFile(self, request: pb.GetFileRequest, context: Any) -> pb.GetFileResponse:
@@ -62,6 +64,19 @@ class FileServicer:
 
         entries, token = await page_of(request, fetch)
         return pb.ListFilesResponse(entries=[entry_message(owner, entry) for entry in entries], next_page_token=token)
+
+    async def ListMedia(self, request: pb.ListMediaRequest, context: Any) -> pb.ListMediaResponse:
+        run = RunName.parse(request.parent)
+
+        async def fetch(limit: int, cursor: bytes | None) -> Page[OwnedFile]:
+            return await self._files.media(run, request.key, limit, cursor, descending=request.descending)
+
+        files, token = await page_of(request, fetch)
+        return pb.ListMediaResponse(files=[file_message(run, file) for file in files], next_page_token=token)
+
+    async def ListMediaKeys(self, request: pb.ListMediaKeysRequest, context: Any) -> pb.ListMediaKeysResponse:
+        keys = await self._files.media_keys(RunName.parse(request.parent))
+        return pb.ListMediaKeysResponse(keys=[media_key_message(key) for key in keys])
 
     async def DeleteFiles(self, request: pb.DeleteFilesRequest, context: Any) -> pb.DeleteFilesResponse:
         return pb.DeleteFilesResponse(

@@ -1,6 +1,7 @@
 from google.api import annotations_pb2 as _annotations_pb2
 from penstock.api.artifact.v1 import artifact_pb2 as _artifact_pb2
 from penstock.api.artifact.v1 import file_pb2 as _file_pb2
+from penstock.api.artifact.v1 import media_pb2 as _media_pb2
 from penstock.api.artifact.v1 import preview_pb2 as _preview_pb2
 from penstock.api.artifact.v1 import transfer_pb2 as _transfer_pb2
 from penstock.api.common.v1 import access_pb2 as _access_pb2
@@ -247,6 +248,40 @@ class ListFilesResponse(_message.Message):
     entries: _containers.RepeatedCompositeFieldContainer[_file_pb2.DirectoryEntry]
     next_page_token: str
     def __init__(self, entries: _Optional[_Iterable[_Union[_file_pb2.DirectoryEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListMediaRequest(_message.Message):
+    __slots__ = ("parent", "key", "descending", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    DESCENDING_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    key: str
+    descending: bool
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., key: _Optional[str] = ..., descending: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListMediaResponse(_message.Message):
+    __slots__ = ("files", "next_page_token")
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedCompositeFieldContainer[_file_pb2.File]
+    next_page_token: str
+    def __init__(self, files: _Optional[_Iterable[_Union[_file_pb2.File, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListMediaKeysRequest(_message.Message):
+    __slots__ = ("parent",)
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    def __init__(self, parent: _Optional[str] = ...) -> None: ...
+
+class ListMediaKeysResponse(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[_media_pb2.MediaKey]
+    def __init__(self, keys: _Optional[_Iterable[_Union[_media_pb2.MediaKey, _Mapping]]] = ...) -> None: ...
 
 class DeleteFilesRequest(_message.Message):
     __slots__ = ("parent", "path")

@@ -160,6 +160,16 @@ class ArtifactServiceStub:
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesResponse.FromString,
                 _registered_method=True)
+        self.ListMedia = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/ListMedia',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaResponse.FromString,
+                _registered_method=True)
+        self.ListMediaKeys = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/ListMediaKeys',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaKeysRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaKeysResponse.FromString,
+                _registered_method=True)
         self.DeleteFiles = channel.unary_unary(
                 '/penstock.api.artifact.v1.ArtifactService/DeleteFiles',
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteFilesRequest.SerializeToString,
@@ -385,7 +395,9 @@ class ArtifactServiceServicer:
     def PutFiles(self, request, context):
         """Puts blobs that the project has under paths of a run or a logged model, all of them or none. What was there is replaced. Safe to
         repeat. Errors: INVALID_ARGUMENT (PATH_INVALID), FAILED_PRECONDITION (BLOBS_MISSING; metadata `sha256` of one of them,
-        `missing`), FAILED_PRECONDITION (PATH_TAKEN) for a path that is there twice, that lies below a file, or that is a directory.
+        `missing`), FAILED_PRECONDITION (PATH_TAKEN) for a path that is there twice, that lies below a file, or that is a directory,
+        RESOURCE_EXHAUSTED (TOO_MANY_MEDIA_KEYS) above 1,000 different keys of media, INVALID_ARGUMENT (FIELD_INVALID) for media of a
+        logged model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -401,6 +413,21 @@ class ArtifactServiceServicer:
     def ListFiles(self, request, context):
         """Lists a directory of a run or a logged model by path, or all files below it. A directory that has no files is not there: then the
         list is empty. Errors: INVALID_ARGUMENT (PATH_INVALID, PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMedia(self, request, context):
+        """Lists the media of a run: files that say so, by key, step and path. They come with PutFiles. Errors: INVALID_ARGUMENT
+        (PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMediaKeys(self, request, context):
+        """Lists the keys under which a run has media, in order of their UTF-8 bytes, all at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -566,6 +593,16 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.ListFiles,
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesRequest.FromString,
                     response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesResponse.SerializeToString,
+            ),
+            'ListMedia': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMedia,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaResponse.SerializeToString,
+            ),
+            'ListMediaKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMediaKeys,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaKeysRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaKeysResponse.SerializeToString,
             ),
             'DeleteFiles': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteFiles,
@@ -1206,6 +1243,60 @@ class ArtifactService:
             '/penstock.api.artifact.v1.ArtifactService/ListFiles',
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesRequest.SerializeToString,
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMedia(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/ListMedia',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMediaKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/ListMediaKeys',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaKeysRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListMediaKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

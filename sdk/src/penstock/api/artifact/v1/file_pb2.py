@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from penstock.api.artifact.v1 import artifact_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_artifact__pb2
+from penstock.api.artifact.v1 import media_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#penstock/api/artifact/v1/file.proto\x12\x18penstock.api.artifact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'penstock/api/artifact/v1/artifact.proto\"\xad\x02\n\x04\x46ile\x12\x16\n\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1e\n\x04path\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x08R\x04path\x12<\n\x04\x62lob\x18\x03 \x01(\x0b\x32 .penstock.api.artifact.v1.BlobIdB\x06\xbaH\x03\xc8\x01\x01R\x04\x62lob\x12X\n\nmedia_type\x18\x04 \x01(\tB9\xbaH6r4\x18\x7f\x32\x30^([a-zA-Z0-9!#$&^_.+-]+/[a-zA-Z0-9!#$&^_.+-]+)?$R\tmediaType\x12\x18\n\x07\x63reator\x18\x05 \x01(\tR\x07\x63reator\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"o\n\x0e\x44irectoryEntry\x12\x34\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x1e.penstock.api.artifact.v1.FileH\x00R\x04\x66ile\x12\x1e\n\tdirectory\x18\x02 \x01(\tH\x00R\tdirectoryB\x07\n\x05\x65ntry\"\xc9\x01\n\nFileUpload\x12\x1e\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x08R\x04path\x12X\n\nmedia_type\x18\x02 \x01(\tB9\xbaH6r4\x18\x7f\x32\x30^([a-zA-Z0-9!#$&^_.+-]+/[a-zA-Z0-9!#$&^_.+-]+)?$R\tmediaType\x12\x32\n\nsize_bytes\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\x80\x80\x80\x80\x02(\x00H\x00R\tsizeBytes\x88\x01\x01\x42\r\n\x0b_size_bytesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#penstock/api/artifact/v1/file.proto\x12\x18penstock.api.artifact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'penstock/api/artifact/v1/artifact.proto\x1a$penstock/api/artifact/v1/media.proto\"\xe4\x02\n\x04\x46ile\x12\x16\n\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1e\n\x04path\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x08R\x04path\x12<\n\x04\x62lob\x18\x03 \x01(\x0b\x32 .penstock.api.artifact.v1.BlobIdB\x06\xbaH\x03\xc8\x01\x01R\x04\x62lob\x12X\n\nmedia_type\x18\x04 \x01(\tB9\xbaH6r4\x18\x7f\x32\x30^([a-zA-Z0-9!#$&^_.+-]+/[a-zA-Z0-9!#$&^_.+-]+)?$R\tmediaType\x12\x18\n\x07\x63reator\x18\x05 \x01(\tR\x07\x63reator\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x35\n\x05media\x18\x07 \x01(\x0b\x32\x1f.penstock.api.artifact.v1.MediaR\x05media\"o\n\x0e\x44irectoryEntry\x12\x34\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x1e.penstock.api.artifact.v1.FileH\x00R\x04\x66ile\x12\x1e\n\tdirectory\x18\x02 \x01(\tH\x00R\tdirectoryB\x07\n\x05\x65ntry\"\xc9\x01\n\nFileUpload\x12\x1e\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x08R\x04path\x12X\n\nmedia_type\x18\x02 \x01(\tB9\xbaH6r4\x18\x7f\x32\x30^([a-zA-Z0-9!#$&^_.+-]+/[a-zA-Z0-9!#$&^_.+-]+)?$R\tmediaType\x12\x32\n\nsize_bytes\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\x80\x80\x80\x80\x02(\x00H\x00R\tsizeBytes\x88\x01\x01\x42\r\n\x0b_size_bytesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,10 +46,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILEUPLOAD'].fields_by_name['media_type']._serialized_options = b'\272H6r4\030\17720^([a-zA-Z0-9!#$&^_.+-]+/[a-zA-Z0-9!#$&^_.+-]+)?$'
   _globals['_FILEUPLOAD'].fields_by_name['size_bytes']._loaded_options = None
   _globals['_FILEUPLOAD'].fields_by_name['size_bytes']._serialized_options = b'\272H\013\"\t\030\200\200\200\200\200\002(\000'
-  _globals['_FILE']._serialized_start=140
-  _globals['_FILE']._serialized_end=441
-  _globals['_DIRECTORYENTRY']._serialized_start=443
-  _globals['_DIRECTORYENTRY']._serialized_end=554
-  _globals['_FILEUPLOAD']._serialized_start=557
-  _globals['_FILEUPLOAD']._serialized_end=758
+  _globals['_FILE']._serialized_start=178
+  _globals['_FILE']._serialized_end=534
+  _globals['_DIRECTORYENTRY']._serialized_start=536
+  _globals['_DIRECTORYENTRY']._serialized_end=647
+  _globals['_FILEUPLOAD']._serialized_start=650
+  _globals['_FILEUPLOAD']._serialized_end=851
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from penstock.api.artifact.v1 import artifact_pb2 as _artifact_pb2
+from penstock.api.artifact.v1 import media_pb2 as _media_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -10,20 +11,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class File(_message.Message):
-    __slots__ = ("parent", "path", "blob", "media_type", "creator", "update_time")
+    __slots__ = ("parent", "path", "blob", "media_type", "creator", "update_time", "media")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     BLOB_FIELD_NUMBER: _ClassVar[int]
     MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
     CREATOR_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_FIELD_NUMBER: _ClassVar[int]
     parent: str
     path: str
     blob: _artifact_pb2.BlobId
     media_type: str
     creator: str
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, parent: _Optional[str] = ..., path: _Optional[str] = ..., blob: _Optional[_Union[_artifact_pb2.BlobId, _Mapping]] = ..., media_type: _Optional[str] = ..., creator: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    media: _media_pb2.Media
+    def __init__(self, parent: _Optional[str] = ..., path: _Optional[str] = ..., blob: _Optional[_Union[_artifact_pb2.BlobId, _Mapping]] = ..., media_type: _Optional[str] = ..., creator: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., media: _Optional[_Union[_media_pb2.Media, _Mapping]] = ...) -> None: ...
 
 class DirectoryEntry(_message.Message):
     __slots__ = ("file", "directory")
