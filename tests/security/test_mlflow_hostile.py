@@ -201,7 +201,7 @@ async def world(whole: Installation, monkeypatch: pytest.MonkeyPatch) -> World:
 async def learned(world: World, route: Route | FileRoute) -> list[str]:
     """The names of the fields of an operation, which it looks at before it refuses."""
     world.fields = ()
-    checked(await world.send(route, {"": ""}, model_id="x", webhook_id="x"), route, {})
+    checked(await world.send(route, {"": ""}, model_id="x", webhook_id="x", artifact_path="x"), route, {})
     return [field.name for field in world.fields]
 
 
