@@ -15,12 +15,12 @@ from penstock.api.tracking.v1 import tracking_service_pb2 as pb
 from penstock_kit.clock import ManualClock, SystemClock
 from penstock_kit.stores.embedded.hot import InProcessHotStore
 from penstock_kit.stores.metric_log import BatchRecord
-from penstock_tracking import service as service_module
 from penstock_tracking.app import open_stores
 from penstock_tracking.domain import Run
 from penstock_tracking.ingest.codec import KEYS_PER_BLOCK_MAX, digest_of
 from penstock_tracking.ingest.committer import ring_run
 from penstock_tracking.segments.log import SegmentedLog
+from penstock_tracking.series import service as service_module
 from penstock_tracking.series.latest import LatestReader
 from penstock_tracking.series.reader import SeriesReader
 from penstock_tracking.store import TrackingStore

@@ -24,8 +24,6 @@ from penstock_tracking.ingest.writer import WriterStream
 from penstock_tracking.logged_models.service import LoggedModelService
 from penstock_tracking.logged_models.store import LoggedModelStore
 from penstock_tracking.segments.log import SegmentedLog
-from penstock_tracking.series.latest import LatestReader
-from penstock_tracking.series.reader import SeriesReader
 from penstock_tracking.service import TrackingService
 from penstock_tracking.store import TrackingStore
 
@@ -142,9 +140,7 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
     calls = CallWriters(log, committer)
     streams = WriterStreams(store, WriterClaims(stores.documents, clock), runs, committer, clock)
     models = LoggedModelService(LoggedModelStore(stores.documents), store, clock)
-    service = TrackingService(
-        store, runs, hot, streams, calls, LatestReader(runs, store), SeriesReader(runs), models, clock
-    )
+    service = TrackingService(store, hot, streams, calls, models, clock)
     name = RunName("default", random_id())
     blank = Run("default", name.run_id, b"k" * 16, "0", "swift-delta", "users/ada", 1, 1, 1)
     await store.add_run(blank)

@@ -28,8 +28,6 @@ from penstock_tracking.logged_models.service import LoggedModelService
 from penstock_tracking.logged_models.store import LoggedModelStore
 from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series import watch
-from penstock_tracking.series.latest import LatestReader
-from penstock_tracking.series.reader import SeriesReader
 from penstock_tracking.service import TrackingService
 from penstock_tracking.store import COLLECTIONS, TrackingStore
 
@@ -196,10 +194,7 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
     streams = [WriterStreams(TrackingStore(stores.documents), claims, runs, committer, clock) for _ in range(2)]
     calls = CallWriters(log, committer)
     models = LoggedModelService(LoggedModelStore(stores.documents), store, clock)
-    services = [
-        TrackingService(store, runs, hot, each, calls, LatestReader(runs, store), SeriesReader(runs), models, clock)
-        for each in streams
-    ]
+    services = [TrackingService(store, hot, each, calls, models, clock) for each in streams]
     name = RunName("default", random_id())
     await store.add_run(Run("default", name.run_id, b"k" * 16, "0", "swift-delta", "users/ada", 1, 1, 1))
     yield Rooms(clock, store, claims, streams, services, name)

@@ -17,8 +17,6 @@ from penstock_tracking.ingest.streams import WriterStreams
 from penstock_tracking.logged_models.service import LoggedModelService
 from penstock_tracking.logged_models.store import LoggedModelStore
 from penstock_tracking.segments.log import SegmentedLog
-from penstock_tracking.series.latest import LatestReader
-from penstock_tracking.series.reader import SeriesReader
 from penstock_tracking.service import TrackingService
 from penstock_tracking.store import TrackingStore
 
@@ -68,9 +66,7 @@ async def test_a_run_that_went_silent_counts_as_crashed_and_lives_again_when_hea
     calls = CallWriters(log, committer)
     streams = WriterStreams(store, WriterClaims(stores.documents, clock), runs, committer, clock)
     models = LoggedModelService(LoggedModelStore(stores.documents), store, clock)
-    service = TrackingService(
-        store, runs, hot, streams, calls, LatestReader(runs, store), SeriesReader(runs), models, clock
-    )
+    service = TrackingService(store, hot, streams, calls, models, clock)
     async with serving_tracking(tmp_path) as tracking:
         run = await tracking.new_run()
     run_id = run.name.rpartition("/")[2]

@@ -12,7 +12,6 @@ from penstock_auth.service import ProjectUpdate
 from penstock_kit.access import Grants
 from penstock_kit.access import Role as KitRole
 from penstock_kit.names import NameInvalid
-from penstock_kit.paging import PageTokenInvalid
 
 
 def test_times_keep_their_microseconds() -> None:
@@ -92,12 +91,3 @@ def test_a_snapshot_has_everything() -> None:
     assert list(message.projects) == ["projects/audio", "projects/vision"]
     assert list(message.owners) == ["users/owner"]
     assert list(message.revoked_tokens) == ["tokens/" + "0" * 32]
-
-
-def test_the_state_of_a_page_token_is_input() -> None:
-    assert convert.cursor_bytes(b"x") == b"x"
-    assert convert.cursor_text("x") == "x"
-    with pytest.raises(PageTokenInvalid):
-        convert.cursor_bytes("x")
-    with pytest.raises(PageTokenInvalid):
-        convert.cursor_text(7)

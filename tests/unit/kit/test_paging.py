@@ -64,3 +64,12 @@ def test_page_size() -> None:
     assert paging.page_size(0, default=1_000, maximum=10_000) == 1_000
     with pytest.raises(InvalidInput):
         paging.page_size(-1)
+
+
+def test_the_place_of_a_page_is_input() -> None:
+    assert paging.place("", "request", bytes) is None
+    assert paging.place(paging.seal("request", b"x"), "request", bytes) == b"x"
+    with pytest.raises(PageTokenInvalid):
+        paging.place(paging.seal("request", "x"), "request", bytes)
+    with pytest.raises(PageTokenInvalid):
+        paging.place(paging.seal("another", b"x"), "request", bytes)

@@ -14,10 +14,5 @@ T = TypeVar("T")
 async def page_of(request: Any, fetch: Callable[[int, bytes | None], Awaitable[Page[T]]]) -> tuple[list[T], str]:
     """Fetches the page that a request asks for. Returns its items and the next token. Raises `PageTokenInvalid`."""
     digest = paging.fingerprint(request)
-    cursor: bytes | None = None
-    if request.page_token:
-        cursor = paging.open(request.page_token, digest)
-        if not isinstance(cursor, bytes):
-            raise paging.PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
-    page = await fetch(paging.page_size(request.page_size), cursor)
+    page = await fetch(paging.page_size(request.page_size), paging.place(request.page_token, digest, bytes))
     return page.items, paging.seal(digest, page.cursor) if page.cursor is not None else ""

@@ -119,8 +119,8 @@ class ArtifactServicer(FileServicer, PartServicer):
         manifest = await self._service.manifest(ArtifactVersionName.parse(request.parent))
         # The digest is part of what the token belongs to: `latest` may be another version on the next page.
         digest = f"{paging.fingerprint(request)} {manifest.digest}"
-        start = paging.open(request.page_token, digest) if request.page_token else 0
-        if not isinstance(start, int) or start < 0:
+        start = paging.place(request.page_token, digest, int) or 0
+        if start < 0:
             raise paging.PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
         end = start + paging.page_size(request.page_size)
         return pb.ListArtifactEntriesResponse(

@@ -11,11 +11,8 @@ from penstock_auth.errors import FieldMaskInvalid
 from penstock_auth.service import ProjectUpdate
 from penstock_kit.access import Caller, Grants
 from penstock_kit.names import NameInvalid, ProjectName
-from penstock_kit.paging import PageTokenInvalid
 
 __all__ = [
-    "cursor_bytes",
-    "cursor_text",
     "duration_us",
     "grant_message",
     "parse_grant_name",
@@ -134,17 +131,3 @@ def picture_message(grants: Grants | None) -> pb.WatchGrantsResponse:
         owners=sorted(grants.owners),
         projects=[f"projects/{project}" for project in sorted(grants.projects)],
     )
-
-
-def cursor_bytes(state: Any) -> bytes:
-    """The store cursor in a page token, which anybody may have written. Raises `PageTokenInvalid`."""
-    if not isinstance(state, bytes):
-        raise PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
-    return state
-
-
-def cursor_text(state: Any) -> str:
-    """The id in a page token, which anybody may have written. Raises `PageTokenInvalid`."""
-    if not isinstance(state, str):
-        raise PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
-    return state

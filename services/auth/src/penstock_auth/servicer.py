@@ -39,7 +39,7 @@ class AuthServicer:
 
     async def ListProjects(self, request: pb.ListProjectsRequest, context: Any) -> pb.ListProjectsResponse:
         digest = paging.fingerprint(request)
-        after = convert.cursor_text(paging.open(request.page_token, digest)) if request.page_token else ""
+        after = paging.place(request.page_token, digest, str) or ""
         projects, last = await self._service.list_projects(
             by=current_caller(), limit=paging.page_size(request.page_size), after=after
         )
@@ -66,7 +66,7 @@ class AuthServicer:
 
     async def ListTokens(self, request: pb.ListTokensRequest, context: Any) -> pb.ListTokensResponse:
         digest = paging.fingerprint(request)
-        cursor = convert.cursor_bytes(paging.open(request.page_token, digest)) if request.page_token else None
+        cursor = paging.place(request.page_token, digest, bytes)
         tokens, cursor = await self._service.list_tokens(
             by=current_caller(), limit=paging.page_size(request.page_size), cursor=cursor
         )
@@ -105,7 +105,7 @@ class AuthServicer:
 
     async def ListGrants(self, request: pb.ListGrantsRequest, context: Any) -> pb.ListGrantsResponse:
         digest = paging.fingerprint(request)
-        cursor = convert.cursor_bytes(paging.open(request.page_token, digest)) if request.page_token else None
+        cursor = paging.place(request.page_token, digest, bytes)
         grants, cursor = await self._service.list_grants(
             ProjectName.parse(request.parent).project, limit=paging.page_size(request.page_size), cursor=cursor
         )

@@ -7,17 +7,19 @@ not have asked for.
 import base64
 import binascii
 import hashlib
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 from google.protobuf.message import Message
 
 from penstock_kit.errors import InvalidInput
 
-__all__ = ["PAGE_TOKEN_CHARS_MAX", "PageTokenInvalid", "fingerprint", "open", "page_size", "seal"]
+__all__ = ["PAGE_TOKEN_CHARS_MAX", "PageTokenInvalid", "fingerprint", "open", "page_size", "place", "seal"]
 
 PAGE_TOKEN_CHARS_MAX = 4_096
 _FORMAT = 1
+
+T = TypeVar("T")
 
 
 class PageTokenInvalid(InvalidInput):
@@ -59,6 +61,19 @@ def open(token: str, fingerprint: str) -> Any:  # noqa: A001 - the counterpart o
         raise PageTokenInvalid("The page token is damaged: send next_page_token as it was received.") from None
     if version != _FORMAT or sealed_for != _short(fingerprint):
         raise PageTokenInvalid("The page token belongs to another request: send all other fields unchanged.")
+    return state
+
+
+def place(token: str, fingerprint: str, kind: type[T]) -> T | None:
+    """Returns where a page begins: the state in its token, None for the first page.
+
+    Raises `PageTokenInvalid`, also where the state is of another type: anybody may have written it.
+    """
+    if not token:
+        return None
+    state = open(token, fingerprint)
+    if not isinstance(state, kind):
+        raise PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
     return state
 
 

@@ -19,7 +19,6 @@ from penstock_registry.events.service import EventService
 from penstock_registry.events.servicer import EventServicer
 from penstock_registry.gates.service import GateService
 from penstock_registry.gates.servicer import GateServicer
-from penstock_registry.pages import cursor_of
 from penstock_registry.search import ModelIndex, Page, Query
 from penstock_registry.service import RegistryService
 
@@ -225,7 +224,7 @@ class RegistryServicer(GateServicer, EventServicer):
             parent,
             request.alias,
             limit=paging.page_size(request.page_size),
-            cursor=cursor_of(request.page_token, digest),
+            cursor=paging.place(request.page_token, digest, bytes),
         )
         return pb.ListAliasMovesResponse(
             moves=[convert.move_message(parent.project, move) for move in moves],

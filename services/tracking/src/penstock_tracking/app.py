@@ -28,6 +28,7 @@ from penstock_tracking.segments.compactor import Compactor
 from penstock_tracking.segments.log import SegmentedLog
 from penstock_tracking.series.latest import LatestReader
 from penstock_tracking.series.reader import SeriesReader
+from penstock_tracking.series.service import SeriesService
 from penstock_tracking.service import TrackingService
 from penstock_tracking.servicer import TrackingServicer
 from penstock_tracking.settings import TrackingSettings
@@ -93,10 +94,11 @@ def build(settings: TrackingSettings, stores: TrackingStores, clock: Clock) -> A
     latest = LatestReader(log, store)
     calls = CallWriters(metric_log, committer)
     models = LoggedModelService(LoggedModelStore(documents), store, clock)
-    service = TrackingService(store, log, hot, streams, calls, latest, SeriesReader(log), models, clock)
+    service = TrackingService(store, hot, streams, calls, models, clock)
+    series = SeriesService(store, log, hot, latest, SeriesReader(log))
     index = RunIndex(documents, metric_log, latest, stores.blobs, clock)
     alerts = AlertService(AlertStore(documents), store, clock)
-    servicer = TrackingServicer(service, streams, index, models, alerts, clock)
+    servicer = TrackingServicer(service, series, streams, index, models, alerts, clock)
 
     jobs = [
         Job("group-commit", committer.run),

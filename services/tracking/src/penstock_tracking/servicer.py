@@ -1,8 +1,6 @@
 """The gRPC face of tracking: unpack, call, pack."""
 
 import asyncio
-import hashlib
-from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -26,14 +24,11 @@ from penstock_tracking.convert import (
     dataset_input_from_proto,
     dataset_input_to_proto,
     experiment_to_proto,
-    field_on_wire,
     group_to_proto,
     latest_to_proto,
     model_metrics_from_log_batch,
     param_change_to_proto,
     run_to_proto,
-    series_on_wire,
-    series_to_proto,
     time_to_us,
     updates_from_log_batch,
     updates_from_run,
@@ -46,7 +41,6 @@ from penstock_tracking.domain import (
     Run,
     RunEdit,
     RunState,
-    Value,
     key_problem,
     value_problem,
 )
@@ -58,25 +52,16 @@ from penstock_tracking.logged_models.service import LoggedModelService
 from penstock_tracking.logged_models.servicer import LoggedModelServicer
 from penstock_tracking.search import ExperimentQuery, GroupQuery, RunIndex, RunPage, RunQuery
 from penstock_tracking.series.latest import LatestValue
-from penstock_tracking.series.reader import RankMode
-from penstock_tracking.series.watch import NewPoints, RunChanged
-from penstock_tracking.service import NewRun, Series, TrackingService
+from penstock_tracking.series.service import SeriesService
+from penstock_tracking.series.servicer import SeriesServicer
+from penstock_tracking.service import NewRun, TrackingService
 from penstock_tracking.store import Stored
 
 __all__ = ["TrackingServicer"]
 
-MAX_POINTS_DEFAULT: Final = 1_000
-RANK_MODES: Final = {
-    metric_pb2.RANK_MODE_UNSPECIFIED: RankMode.TOGETHER,
-    metric_pb2.RANK_MODE_TOGETHER: RankMode.TOGETHER,
-    metric_pb2.RANK_MODE_APART: RankMode.APART,
-    metric_pb2.RANK_MODE_ACROSS: RankMode.ACROSS,
-}
 SEARCH_PAGE_BYTES_MAX: Final = (
     4_000_000  # within the 4 MiB that gRPC clients usually receive; a single run may have more
 )
-SERIES_OF_CHART: Final = pb.GetMetricSeriesResponse.SERIES_FIELD_NUMBER
-SERIES_OF_POINTS: Final = pb.ReadMetricPointsResponse.SERIES_FIELD_NUMBER
 RUNS_AT_ONCE: Final = 100  # of a page of a search: read and packed together
 RUN_UPDATE_PATHS: Final = ("display_name", "experiment", "notes", "group")
 EXPERIMENT_UPDATE_PATHS: Final = ("display_name", "description", "tags")
@@ -86,18 +71,20 @@ COLUMN_KINDS: Final = {"params": "params", "tags": "tags", "summary": "summary",
 T = TypeVar("T")
 
 
-class TrackingServicer(LoggedModelServicer, AlertServicer):
+class TrackingServicer(SeriesServicer, LoggedModelServicer, AlertServicer):
     """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
 
     def __init__(
         self,
         service: TrackingService,
+        series: SeriesService,
         streams: WriterStreams,
         index: RunIndex,
         models: LoggedModelService,
         alerts: AlertService,
         clock: Clock,
     ) -> None:
+        SeriesServicer.__init__(self, series, clock)
         LoggedModelServicer.__init__(self, models)
         AlertServicer.__init__(self, alerts)
         self._service = service
@@ -127,8 +114,8 @@ class TrackingServicer(LoggedModelServicer, AlertServicer):
     async def ListExperiments(self, request: Any, context: Any) -> Any:
         if request.filter or request.order_by:
             return await self._found_experiments(request)
-        fingerprint = _fingerprint(request)
-        cursor = _page_state(request.page_token, fingerprint, bytes) if request.page_token else None
+        fingerprint = paging.fingerprint(request)
+        cursor = paging.place(request.page_token, fingerprint, bytes)
         experiments, after = await self._service.list_experiments(
             ProjectName.parse(request.parent),
             limit=paging.page_size(request.page_size),
@@ -206,7 +193,7 @@ class TrackingServicer(LoggedModelServicer, AlertServicer):
         paths = RUN_FIELDS
         if request.read_mask.paths:
             paths = frozenset(_paths(request.read_mask, tuple(RUN_FIELDS), field="read_mask"))
-        latest = await self._service.latest_of(stored.value) if "latest_metrics" in paths else []
+        latest = await self._series.latest_of(stored.value) if "latest_metrics" in paths else []
         datasets: Mapping[str, Dataset] = {}
         if "datasets" in paths and stored.value.datasets:
             datasets = await self._service.datasets_of(stored.value.project, [stored.value])
@@ -246,7 +233,7 @@ class TrackingServicer(LoggedModelServicer, AlertServicer):
             latest = page.latest
             if columns.all_metrics:
                 runs = [stored.value for stored in by_id.values()]
-                read = await self._service.latest_of_all(runs)
+                read = await self._series.latest_of_all(runs)
                 latest = {run.run_id: values for run, values in zip(runs, read, strict=True)}
             datasets: Mapping[str, Dataset] = {}
             if columns.datasets:
@@ -406,75 +393,6 @@ class TrackingServicer(LoggedModelServicer, AlertServicer):
         else:
             stream.end_input(closing=closing)
 
-    async def ListMetricKeys(self, request: Any, context: Any) -> Any:
-        fingerprint = _fingerprint(request)
-        after = _page_state(request.page_token, fingerprint, str) if request.page_token else ""
-        names = _run_names(request.runs, request.parent)
-        keys = await self._service.metric_keys(names, request.prefix, request.pattern)
-        size = paging.page_size(request.page_size, default=1_000, maximum=10_000)
-        first = bisect_right(keys, after) if after else 0
-        page = keys[first : first + size]
-        more = len(keys) > first + size
-        return pb.ListMetricKeysResponse(keys=page, next_page_token=paging.seal(fingerprint, page[-1]) if more else "")
-
-    async def GetLatestMetrics(self, request: Any, context: Any) -> Any:
-        latest = await self._service.latest_metrics(RunName.parse(request.run), request.keys, request.prefix)
-        return await in_thread(
-            lambda: pb.GetLatestMetricsResponse(metrics=[latest_to_proto(*entry) for entry in latest])
-        )
-
-    async def GetMetricSeries(self, request: Any, context: Any) -> Any:
-        first, last = _range(request)
-        pieces: list[bytes] = []
-        async for found in self._service.series(
-            _run_names(request.runs, request.parent),
-            list(dict.fromkeys(request.keys)),
-            first=first,
-            last=last,
-            max_points=request.max_points or MAX_POINTS_DEFAULT,
-            rank_mode=RANK_MODES[request.rank_mode],
-        ):
-            pieces += await in_thread(lambda found=found: [_on_wire(SERIES_OF_CHART, series) for series in found])
-        return await in_thread(b"".join, pieces)
-
-    async def ReadMetricPoints(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        if request.rank_mode == metric_pb2.RANK_MODE_ACROSS:
-            raise FieldInvalid(
-                "Points are read at full resolution: ask GetMetricSeries across ranks.", field="rank_mode"
-            )
-        first, last = _range(request)
-        async for series in self._service.read_points(
-            RunName.parse(request.run),
-            list(dict.fromkeys(request.keys)),
-            first=first,
-            last=last,
-            rank_mode=RANK_MODES[request.rank_mode],
-        ):
-            yield await in_thread(_on_wire, SERIES_OF_POINTS, series)
-
-    async def WatchRun(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        name = RunName.parse(request.run)
-        watch = await self._service.watch(
-            name, cursor=request.cursor, keys=request.keys, from_now=request.from_now, stopping=draining()
-        )
-        params_told: Mapping[str, Value] | None = None
-        async with aclosing(watch.events()) as events:
-            async for event in events:
-                message = metric_pb2.RunEvent(cursor=event.cursor)
-                if isinstance(event, RunChanged):
-                    message.run.CopyFrom(_run(event.run))
-                    params = event.run.value.params
-                    if params == params_told:
-                        message.run.ClearField("params")
-                    params_told = params
-                elif isinstance(event, NewPoints):
-                    message.points.CopyFrom(
-                        series_to_proto(str(name), event.key, event.rank, len(event.points), event.points)
-                    )
-                else:
-                    message.heartbeat_time.FromMicroseconds(self._clock.now_us())
-                yield pb.WatchRunResponse(event=message)
-
 
 async def _end_when_draining(stream: WriterStream, stopping: asyncio.Event) -> None:
     await stopping.wait()
@@ -505,21 +423,6 @@ def _packed_run(
     return run
 
 
-def _page_state(token: str, fingerprint: str, kind: type[T]) -> T:
-    """The state in a page token, of the type that was sealed. Raises `PageTokenInvalid`."""
-    state = paging.open(token, fingerprint)
-    if not isinstance(state, kind):
-        raise paging.PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
-    return state
-
-
-def _on_wire(field: int, series: Series) -> bytes:
-    """A response's field, by its number, that holds a series."""
-    return field_on_wire(
-        field, series_on_wire(str(series.run), series.key, series.rank, series.total_points, series.data)
-    )
-
-
 def _ack(ack: Ack) -> metric_pb2.StreamMetricsResponse:
     return metric_pb2.StreamMetricsResponse(
         acked_sequence=ack.sequence,
@@ -531,15 +434,6 @@ def _ack(ack: Ack) -> metric_pb2.StreamMetricsResponse:
         ],
         closed=ack.closed,
     )
-
-
-def _fingerprint(request: Any) -> str:
-    """What a page token belongs to: the request without its paging fields."""
-    bare = type(request)()
-    bare.CopyFrom(request)
-    bare.ClearField("page_token")
-    bare.ClearField("page_size")
-    return f"{request.DESCRIPTOR.name} {hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()}"
 
 
 def _paths(mask: FieldMask, allowed: Sequence[str], *, field: str = "update_mask") -> tuple[str, ...]:
@@ -563,23 +457,6 @@ def _model_id(name: str, project: str) -> str:
     if parsed.project != project:
         raise FieldInvalid(f"{name} is not a logged model of the project {project}.", field="models")
     return parsed.model_id
-
-
-def _run_names(names: Sequence[str], parent: str) -> list[RunName]:
-    project = ProjectName.parse(parent).project
-    parsed = [RunName.parse(name) for name in dict.fromkeys(names)]
-    for name in parsed:
-        if name.project != project:
-            raise FieldInvalid(f"{name} is not a run of the project {project}.", field="runs")
-    return parsed
-
-
-def _range(request: Any) -> tuple[int | None, int | None]:
-    steps = request.range
-    return (
-        steps.first if steps.HasField("first") else None,
-        steps.last if steps.HasField("last") else None,
-    )
 
 
 class _Columns:

@@ -13,7 +13,6 @@ from penstock_kit.server import draining
 from penstock_registry.errors import FieldInvalid
 from penstock_registry.events import convert
 from penstock_registry.events.service import EventService
-from penstock_registry.pages import cursor_of
 
 __all__ = ["EventServicer"]
 
@@ -110,7 +109,7 @@ class EventServicer:
             project,
             webhook_id,
             limit=paging.page_size(request.page_size),
-            cursor=cursor_of(request.page_token, digest),
+            cursor=paging.place(request.page_token, digest, bytes),
         )
         return pb.ListDeliveriesResponse(
             deliveries=[convert.delivery_message(project, delivery) for delivery in deliveries],

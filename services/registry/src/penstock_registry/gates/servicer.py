@@ -9,7 +9,6 @@ from penstock_registry.acting import acting
 from penstock_registry.convert import alias_message, dataset_from_message, metrics_from_messages
 from penstock_registry.gates import convert
 from penstock_registry.gates.service import GateService
-from penstock_registry.pages import cursor_of
 
 __all__ = ["GateServicer"]
 
@@ -51,7 +50,7 @@ class GateServicer:
         parent = ModelVersionName.parse(request.parent)
         digest = paging.fingerprint(request)
         evaluations, cursor = await self._gates.list_evaluations(
-            parent, limit=_page_size(request.page_size), cursor=cursor_of(request.page_token, digest)
+            parent, limit=_page_size(request.page_size), cursor=paging.place(request.page_token, digest, bytes)
         )
         return pb.ListEvaluationsResponse(
             evaluations=[convert.evaluation_message(parent, evaluation) for evaluation in evaluations],
@@ -75,7 +74,7 @@ class GateServicer:
             parent,
             request.version,
             limit=_page_size(request.page_size),
-            cursor=cursor_of(request.page_token, digest),
+            cursor=paging.place(request.page_token, digest, bytes),
         )
         return pb.ListVerdictsResponse(
             verdicts=[convert.verdict_message(parent, verdict) for verdict in verdicts],

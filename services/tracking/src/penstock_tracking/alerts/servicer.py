@@ -38,9 +38,7 @@ class AlertServicer:
         run = RunName.parse(request.parent) if "/runs/" in request.parent else None
         project = run.project if run is not None else ProjectName.parse(request.parent).project
         fingerprint = paging.fingerprint(request)
-        cursor = paging.open(request.page_token, fingerprint) if request.page_token else None
-        if not isinstance(cursor, bytes | None):
-            raise paging.PageTokenInvalid("The page token is damaged: send next_page_token as it was received.")
+        cursor = paging.place(request.page_token, fingerprint, bytes)
         alerts, after = await self._alerts.newest(
             project, None if run is None else run.run_id, limit=paging.page_size(request.page_size), cursor=cursor
         )
