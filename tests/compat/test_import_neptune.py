@@ -4,6 +4,7 @@ Neptune's exporter is not to be had from the package registry, so these files ar
 pyarrow in the layout that it is documented to write, and no test compares that with the exporter itself.
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.importing import Points, imported_points, run_import
+from support.importing import Points, imported_files, imported_points, run_import
 from support.platform import Platform
 from support.training import bits
 
@@ -53,6 +54,11 @@ def value(run: str, path: str, kind: str, content: Any) -> dict[str, Any]:
     }
 
 
+def attached(run: str, path: str, kind: str, place: str) -> dict[str, Any]:
+    """A file, or several."""
+    return {**value(run, path, "file", {"path": place}), "attribute_type": kind}
+
+
 def series(run: str, path: str, points: Sequence[tuple[Any, int, float]]) -> list[dict[str, Any]]:
     """Points as step, milliseconds since the beginning, value."""
     return [
@@ -90,8 +96,22 @@ SINGLE = [
     value("RUN-1", "config/layers", "int", 3),
     value("RUN-1", "config/optimizer", "string", "adam"),
     value("RUN-1", "config/augment", "bool", False),
-    {**value("RUN-1", "model", "file", {"path": "model.bin"})},
+    attached("RUN-1", "model/weights", "file", "RUN-1/weights.bin"),
+    attached("RUN-1", "model/gone", "file", "RUN-1/gone.bin"),
+    attached("RUN-1", "model/out", "file", "../secret"),
+    attached("RUN-1", "source", "file_set", "RUN-1/source"),
+    attached("RUN-1", "samples", "file_series", "RUN-1/samples/0.png"),
+    attached("RUN-1", "samples", "file_series", "RUN-1/samples/1.png"),
+    value("RUN-1", "debug", "histogram_series", None),
 ]
+FILES = {
+    "RUN-1/weights.bin": b"weights",
+    "RUN-1/source/train.py": b"train",
+    "RUN-1/source/lib/net.py": b"net",
+    "RUN-1/samples/0.png": b"0",
+    "RUN-1/samples/1.png": b"1",
+    "../secret": b"secret",
+}
 
 
 def test_everything_that_was_exported(platform: Platform, client: Client, tmp_path: Path) -> None:
@@ -99,7 +119,11 @@ def test_everything_that_was_exported(platform: Platform, client: Client, tmp_pa
     write(tmp_path / "data" / "team_vision_1" / "RUN-1_part_0.parquet", first)
     write(tmp_path / "data" / "team_vision_1" / "RUN-1_part_1.parquet", series("RUN-1", "train/loss", LOSS[300:]))
     write(tmp_path / "data" / "team_vision_1" / "RUN-2_part_0.parquet", series("RUN-2", "half", HALF))
-    done = run_import(platform, "neptune-export", str(tmp_path), "-p", "np-all")
+    for path, content in FILES.items():
+        place = tmp_path / "files" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    done = run_import(platform, "neptune-export", str(tmp_path / "data"), "-p", "np-all")
     assert done.exit_code == 0, done.error
     assert done.outcomes() == dict.fromkeys(("team/vision/RUN-1", "team/vision/RUN-2"), "imported")
     imported: Points = imported_points(client, done.runs["team/vision/RUN-1"]["run"])
@@ -112,13 +136,29 @@ def test_everything_that_was_exported(platform: Platform, client: Client, tmp_pa
     assert {"paper": "", "gpu": "", "neptune.id": "VIS-1"}.items() <= run["tags"].items()
     [experiment] = client.experiments("np-all", display_name="team/vision")
     assert run["experiment"] == experiment.name
-    assert "Attributes of the type 'file' were left out." in done.runs["team/vision/RUN-1"]["notices"]
+    assert imported_files(client, done.runs["team/vision/RUN-1"]["run"]) == {
+        path: hashlib.sha256(FILES[place]).hexdigest()
+        for path, place in {
+            "model/weights": "RUN-1/weights.bin",
+            "source/train.py": "RUN-1/source/train.py",
+            "source/lib/net.py": "RUN-1/source/lib/net.py",
+            "samples/0.png": "RUN-1/samples/0.png",
+            "samples/1.png": "RUN-1/samples/1.png",
+        }.items()
+    }
+    assert done.runs["team/vision/RUN-1"]["notices"] == [
+        "Attributes of the type 'histogram_series' were left out.",
+        "created project np-all",
+        "The file 'model/gone' was left out: it cannot be read: No such file or directory.",
+        "The file 'model/out' was left out: it has a place in the export that has a segment '..'.",
+    ]
 
     half = imported_points(client, done.runs["team/vision/RUN-2"]["run"])["half"]
     assert [(step, number) for step, _, number in half] == [(0, bits(1.0)), (1, bits(2.0))]
     assert "fractions" in done.runs["team/vision/RUN-2"]["notices"][0]
 
-    again = run_import(platform, "neptune-export", str(tmp_path), "-p", "np-all")
+    again = run_import(platform, "neptune-export", str(tmp_path / "data"), "-p", "np-all")
+    assert (again.summary["files"], again.summary["files_added"]) == (5, 0)
     assert (set(again.outcomes().values()), again.summary["points_added"]) == ({"unchanged"}, 0)
 
 

@@ -1,12 +1,13 @@
 """Event files of tensorboardX and TensorBoard, imported by the command and read back point by point."""
 
+import hashlib
 import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.importing import Peer, as_points, ended_import, imported_points, run_import, start_import
+from support.importing import Peer, as_points, ended_import, imported_files, imported_points, run_import, start_import
 from support.platform import Platform
 
 from penstock.client import Client
@@ -48,10 +49,22 @@ def test_points_params_and_states(platform: Platform, client: Client, writer: Pe
     assert new["tags"] == {"penstock.import.tool": "tensorboard", "penstock.import.source": str(folder)}
     old = run_record(client.run(done.runs["group/old"]["run"]))
     assert (old["state"], old["display_name"]) == ("FINISHED", "group/old")
-    left_out = " ".join(done.runs["odd"]["notices"])
-    assert all(plugin in left_out for plugin in ("histograms", "text", "images"))
+    # tensorboardX has a way of its own for the tags of texts.
+    files = imported_files(client, done.runs["odd"]["run"])
+    assert sorted(files) == ["images/group/image/1.png", "text/note/text_summary/1-2.md", "text/note/text_summary/1.md"]
+    assert files["text/note/text_summary/1.md"] == hashlib.sha256(b"hello").hexdigest()
+    assert done.runs["odd"]["notices"] == ["Data of the plugin 'histograms' was left out."]
     [experiment] = client.experiments("tb-points", display_name="logs")
     assert {new["experiment"], old["experiment"]} == {experiment.name}
+
+
+def test_media_become_files(platform: Platform, client: Client, writer: Peer, tmp_path: Path) -> None:
+    files = writer.ask("media", folder=str(tmp_path))
+    done = run_import(platform, "tensorboard", str(tmp_path), "-p", "tb-media")
+    assert (done.exit_code, done.runs["."]["notices"]) == (0, ["created project tb-media"])
+    assert imported_files(client, done.runs["."]["run"]) == files
+    again = run_import(platform, "tensorboard", str(tmp_path), "-p", "tb-media")
+    assert (again.outcomes(), again.summary["files_added"]) == ({".": "unchanged"}, 0)
 
 
 def test_a_run_that_grew_is_continued_and_nothing_is_added_twice(

@@ -1,12 +1,13 @@
 """Writes event files with tensorboardX and with TensorBoard's own writer: scalars as `simple_value` and as tensors."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorboardX
 from serving import bits, serve
-from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
@@ -49,8 +50,35 @@ def odd(folder: str) -> Points:
             logged(points, "odd", step, BEGAN_S, value)
         writer.add_histogram("weights", np.arange(10.0), 1)
         writer.add_text("note", "hello", 1)
-        writer.add_image("image", np.zeros((3, 4, 4), np.uint8), 1)
+        writer.add_text("note", "again", 1)
+        writer.add_image("group/image", np.zeros((3, 4, 4), np.uint8), 1)
     return points
+
+
+def media(folder: str) -> dict[str, str]:
+    """Images and sounds as TensorFlow 2 writes them. Returns the digests of what is in them, by path."""
+    png, other, wav = b"\x89PNG one", b"\x89PNG two", b"RIFF sound"
+
+    def value(tag: str, plugin: str, strings: list[bytes]) -> summary_pb2.Summary.Value:
+        made = summary_pb2.SummaryMetadata(plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=plugin))
+        tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=strings)
+        return summary_pb2.Summary.Value(tag=tag, metadata=made, tensor=tensor)
+
+    writer = EventFileWriter(folder)
+    values = [
+        value("batch", "images", [b"4", b"4", png, other]),
+        value("voice", "audio", [wav, b"a *label*"]),
+        value("words", "text", [b"hello"]),
+    ]
+    writer.add_event(event_pb2.Event(wall_time=BEGAN_S, step=7, summary=summary_pb2.Summary(value=values)))
+    writer.close()
+    files = {
+        "images/batch/7.png": png,
+        "images/batch/7-2.png": other,
+        "audio/voice/7.wav": wav,
+        "text/words/7.md": b"hello",
+    }
+    return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
 def new(folder: str) -> Points:
@@ -90,4 +118,4 @@ def large(folder: str, events: int, keys: int) -> int:
     return events * keys
 
 
-serve({"old": old, "odd": odd, "new": new, "large": large})
+serve({"media": media, "old": old, "odd": odd, "new": new, "large": large})

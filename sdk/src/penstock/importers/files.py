@@ -23,7 +23,7 @@ from penstock.importers.model import Readable, SourceDamaged, SourceFile, Source
 if TYPE_CHECKING:
     from penstock.importers.upload import Uploaded
 
-__all__ = ["bring_files", "files_below"]
+__all__ = ["bring_files", "files_at", "files_below"]
 
 UPLOAD_TIMEOUT_S: Final = 6 * 3_600.0
 """As long as a server waits for one file."""
@@ -84,20 +84,34 @@ def files_below(folder: Path, prefix: str = "") -> Iterator[SourceFile]:
     """
     try:
         with os.scandir(folder) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
+            names = sorted(entry.name for entry in listed)
     except FileNotFoundError:
         return
-    for entry in entries:
-        path = f"{prefix}{entry.name}"
-        if entry.is_dir(follow_symlinks=False):
-            yield from files_below(Path(entry.path), f"{path}/")
-        elif entry.is_file(follow_symlinks=False):
-            yield SourceFile(path, partial(_opened, entry.path), entry.stat(follow_symlinks=False).st_size)
-        else:
-            yield SourceFile(path, partial(_opened, entry.path), left_out="is a link, a pipe or a device")
+    for name in names:
+        yield from files_at(folder / name, f"{prefix}{name}")
 
 
-def _opened(path: str) -> Readable:
+def files_at(place: Path, path: str) -> Iterator[SourceFile]:
+    """The file at a place of this machine, or the files below it if it is a folder: as `files_below`.
+
+    Args:
+        place: The file or folder.
+        path: What it shall be called.
+    """
+    try:
+        found = place.lstat()
+    except OSError as error:
+        yield SourceFile(path, partial(_opened, place), left_out=f"cannot be read: {error.strerror}")
+        return
+    if stat.S_ISDIR(found.st_mode):
+        yield from files_below(place, f"{path}/")
+    elif stat.S_ISREG(found.st_mode):
+        yield SourceFile(path, partial(_opened, place), found.st_size)
+    else:
+        yield SourceFile(path, partial(_opened, place), left_out="is a link, a pipe or a device")
+
+
+def _opened(path: Path) -> Readable:
     # It may have been replaced since it was listed.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | _NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -2,8 +2,9 @@
 
 One row is one attribute of one run, or one point of a series, in the columns `project_id`, `run_id`, `attribute_path`,
 `attribute_type`, `step` (decimal), `timestamp`, and one column per type of value: `int_value`, `float_value`, `string_value`,
-`bool_value`, `datetime_value`, `string_set_value`. Rows of one run may lie in several files, those of one series anywhere in
-them.
+`bool_value`, `datetime_value`, `string_set_value`, `file_value`. Rows of one run may lie in several files, those of one
+series anywhere in them. What was attached to runs lies in a folder `files` beside the data, and `file_value` has the path
+below that.
 
 The exporter is not published as a package: this follows its documentation, and was never tried on a file of its own. Names of
 types are those of the package `neptune-query`.
@@ -16,12 +17,25 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
+from penstock.artifact_paths import path_problem
 from penstock.client.tables import require
 from penstock.errors import NotFound
-from penstock.importers.model import Part, Row, RunDraft, SourceDamaged, SourceEntry, SourceRun, derived_id, time_us
+from penstock.importers.files import files_at
+from penstock.importers.model import (
+    Part,
+    Row,
+    RunDraft,
+    SourceDamaged,
+    SourceEntry,
+    SourceFile,
+    SourceRun,
+    derived_id,
+    time_us,
+)
 
 __all__ = ["NeptuneExportSource"]
 
@@ -30,6 +44,10 @@ POINTS_HELD_MAX: Final = 1_000_000
 """Points of several series that are read in one pass over the files: some 50 MB. A longer series is held alone."""
 _COLUMNS: Final = ("project_id", "run_id", "attribute_path", "attribute_type")
 _SERIES: Final = "float_series"
+_FILES: Final = ("file", "file_set", "file_series")
+_FILES_FOLDER: Final = "files"
+_FOLDERS_UP: Final = 2
+"""How far above what is imported the folder of files is looked for: `data/project/run.parquet` lies two below."""
 _SYSTEM: Final = "sys/"
 _VALUES: Final = {
     "int": "int_value",
@@ -88,8 +106,10 @@ class NeptuneExportSource:
         system: dict[str, Any] = {}
         series: Counter[str] = Counter()
         last_us = 0
+        attached: dict[str, set[str]] = {}
+        columns = (*_COLUMNS, "step", "timestamp", *_VALUES.values(), "file_value")
         for path in files:
-            for table in self._rows_of(path, project, run_id, (*_COLUMNS, "step", "timestamp", *_VALUES.values())):
+            for table in self._rows_of(path, project, run_id, columns):
                 is_series = self._compute.equal(table["attribute_type"], _SERIES)
                 points = table.filter(is_series)
                 for pair in points.group_by("attribute_path").aggregate([("attribute_path", "count")]).to_pylist():
@@ -101,11 +121,26 @@ class NeptuneExportSource:
                     if self._compute.any(self._compute.not_equal(steps, self._compute.floor(steps))).as_py():
                         draft.leave_out("Some steps are fractions: they were rounded down.")
                 for row in table.filter(self._compute.invert(is_series)).to_pylist():
-                    _note(draft, system, row)
+                    if row["attribute_type"] in _FILES:
+                        place = (row.get("file_value") or {}).get("path")
+                        attached.setdefault(row["attribute_path"], set()).update([place] if place else ())
+                    else:
+                        _note(draft, system, row)
         _describe(draft, system, last_us)
         held = _Held(self, (project, run_id), files, series)
         parts = [Part(key, partial(held.rows, key), metric=key) for key in sorted(series)]
-        return draft.finished(derived_id("neptune", project, run_id), parts)
+        folder = self._folder_of_files() if attached else None
+        if attached and folder is None:
+            draft.leave_out(
+                f"There is no folder {_FILES_FOLDER!r} beside the data: {len(attached):,} files were left out."
+            )
+        listed = partial(_files_of, folder, attached) if folder is not None else lambda: iter(())
+        return draft.finished(derived_id("neptune", project, run_id), parts, listed)
+
+    def _folder_of_files(self) -> Path | None:
+        """Where the exporter put the files; None if that is nowhere near the data."""
+        above = [self._path, *self._path.parents][: _FOLDERS_UP + 1]
+        return next((folder / _FILES_FOLDER for folder in above if (folder / _FILES_FOLDER).is_dir()), None)
 
     def points_of(self, project: str, run_id: str, files: Sequence[Path], keys: Sequence[str]) -> Any:
         """The points of some series, in one pass: a table of path, step, time in microseconds and value."""
@@ -195,6 +230,27 @@ class _Held:
                     break
                 chosen.append(other)
         return chosen
+
+
+def _files_of(folder: Path, attached: Mapping[str, set[str]]) -> Iterator[SourceFile]:
+    """The files of a run, each under the attribute's path.
+
+    Args:
+        folder: Where files are.
+        attached: Paths below the folder by the attribute's path. A path may be that of a folder, of a set of files.
+    """
+    for attribute, places in sorted(attached.items()):
+        for place in sorted(places):
+            problem = path_problem(place)
+            if problem is not None:
+                yield SourceFile(attribute, BytesIO, left_out=f"has a place in the export that {problem}")
+                continue
+            found = folder.joinpath(*place.split("/"))
+            if not found.resolve().is_relative_to(folder.resolve()):
+                yield SourceFile(attribute, BytesIO, left_out="lies outside of the export")
+                continue
+            name = attribute if len(places) == 1 else f"{attribute}/{place.rpartition('/')[2]}"
+            yield from files_at(found, name)
 
 
 def _note(draft: RunDraft, system: dict[str, Any], row: Mapping[str, Any]) -> None:

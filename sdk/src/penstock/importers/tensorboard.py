@@ -6,11 +6,15 @@ Both have been read and written in the same way since 2015.
 TensorBoard knows no ids. A run is recognised by the name of its first event file and the time of the first event in it, so it
 may be moved and renamed between two imports. It knows no end either: a run counts as finished at its last event, unless the
 hparams plugin says how it ended. An event file is a part: another process may write another one into the same folder.
+
+Images, sounds and texts become files of the run: `images/<tag>/<step>.png`, `audio/...`, `text/...`.
 """
 
 import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +22,17 @@ from google.protobuf.message import DecodeError
 
 from penstock.errors import NotFound
 from penstock.importers.messages import message_classes
-from penstock.importers.model import Part, Row, RunDraft, SourceDamaged, SourceEntry, SourceRun, derived_id, time_us
+from penstock.importers.model import (
+    Part,
+    Row,
+    RunDraft,
+    SourceDamaged,
+    SourceEntry,
+    SourceFile,
+    SourceRun,
+    derived_id,
+    time_us,
+)
 from penstock.importers.tfrecord import records
 
 __all__ = ["TensorBoardSource"]
@@ -31,12 +45,14 @@ _MESSAGES: Final = message_classes(
         "SummaryValue": (
             "optional string tag = 1",
             "optional float simple_value = 2",
-            "optional bytes image = 4",
+            "optional Media image = 4",
             "optional bytes histo = 5",
-            "optional bytes audio = 6",
+            "optional Sound audio = 6",
             "optional Tensor tensor = 8",
             "optional Metadata metadata = 9",
         ),
+        "Media": ("optional bytes encoded = 4",),
+        "Sound": ("optional bytes encoded = 4",),
         "Metadata": ("optional PluginData plugin_data = 1",),
         "PluginData": ("optional string plugin_name = 1", "optional bytes content = 2"),
         "Tensor": (
@@ -45,6 +61,7 @@ _MESSAGES: Final = message_classes(
             "repeated float float_val = 5",
             "repeated double double_val = 6",
             "repeated int32 int_val = 7",
+            "repeated bytes string_val = 8",
             "repeated int64 int64_val = 10",
             "repeated bool bool_val = 11",
             "repeated int32 half_val = 13",
@@ -81,7 +98,13 @@ _FIELDS_OF_DTYPE: Final = {
 }
 _HALF: Final = 19
 _STATES: Final = {1: "FINISHED", 2: "FAILED", 3: "RUNNING"}
-_OLD_KINDS: Final = {"image": "images", "histo": "histograms", "audio": "audio"}
+_HISTOGRAMS: Final = "histograms"
+_IMAGES: Final = "images"
+_AUDIO: Final = "audio"
+_TEXT: Final = "text"
+_BYTES_DTYPE: Final = 7
+_ENDINGS: Final = ((b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"RIFF", ".wav"))
+"""What files begin with, and how their names end then."""
 _EXACT_MAX: Final = 2**53
 
 
@@ -138,7 +161,7 @@ class TensorBoardSource:
             )
         if draft.state != "RUNNING":
             draft.end_time_us = draft.end_time_us or time_us(last_s)
-        return draft.finished(run_id, [Part(path.name, partial(_rows, path)) for path in files])
+        return draft.finished(run_id, [Part(path.name, partial(_rows, path)) for path in files], partial(_files, files))
 
 
 def _events(path: Path, *, check: bool) -> Iterator[Any]:
@@ -195,14 +218,61 @@ def _scalar(value: Any, plugins: dict[str, str]) -> float | None:
     return float(apart[0])
 
 
+def _files(paths: list[Path]) -> Iterator[SourceFile]:
+    """The images, sounds and texts in event files. Damage in one is told after the others were read."""
+    names: Counter[str] = Counter()
+    damage: SourceDamaged | None = None
+    for path in paths:
+        plugins: dict[str, str] = {}
+        try:
+            for event in _events(path, check=True):
+                for value in event.summary.value if event.HasField("summary") else ():
+                    kind, contents = _media(value, plugins)
+                    for content in contents:
+                        name = f"{kind}/{value.tag}/{event.step}"
+                        names[name] += 1
+                        # Several at one step are told apart by their number.
+                        number = "" if names[name] == 1 else f"-{names[name]}"
+                        yield SourceFile(
+                            f"{name}{number}{_ending(kind, content)}", partial(BytesIO, content), len(content)
+                        )
+        except SourceDamaged as error:
+            damage = damage or error
+    if damage is not None:
+        raise damage
+
+
+def _media(value: Any, plugins: dict[str, str]) -> tuple[str, Sequence[bytes]]:
+    """The kind of files in a summary value, and their contents; none if there are none. `plugins` is as of `_scalar`."""
+    if value.HasField("metadata"):
+        plugins.setdefault(value.tag, value.metadata.plugin_data.plugin_name)
+    if value.HasField("image"):
+        return _IMAGES, [value.image.encoded]
+    if value.HasField("audio"):
+        return _AUDIO, [value.audio.encoded]
+    kind = plugins.get(value.tag, "")
+    if kind not in (_IMAGES, _AUDIO, _TEXT) or value.tensor.dtype != _BYTES_DTYPE:
+        return kind, ()
+    strings = value.tensor.string_val
+    if kind == _IMAGES:
+        return kind, strings[2:]  # before them, width and height
+    # Every sound is followed by its label, in Markdown.
+    return kind, strings[::2] if kind == _AUDIO else strings
+
+
+def _ending(kind: str, content: bytes) -> str:
+    if kind == _TEXT:
+        return ".md"
+    return next((ending for magic, ending in _ENDINGS if content.startswith(magic)), "")
+
+
 def _note(draft: RunDraft, value: Any) -> None:
     """Takes from a summary value what is said of the run as a whole."""
-    for kind in _OLD_KINDS:
-        if value.HasField(kind):
-            draft.leave_out(_not_imported(_OLD_KINDS[kind]))
-            return
+    if value.HasField("histo"):
+        draft.leave_out(_not_imported(_HISTOGRAMS))
+        return
     plugin = value.metadata.plugin_data if value.HasField("metadata") else None
-    if plugin is None or plugin.plugin_name in (_SCALARS, ""):
+    if plugin is None or plugin.plugin_name in (_SCALARS, _IMAGES, _AUDIO, _TEXT, ""):
         return
     if plugin.plugin_name != _HPARAMS:
         draft.leave_out(_not_imported(plugin.plugin_name[:60]))
@@ -225,7 +295,7 @@ def _note(draft: RunDraft, value: Any) -> None:
 
 
 def _not_imported(plugin: str) -> str:
-    return f"Data of the plugin {plugin!r} was left out: scalars and hparams are imported."
+    return f"Data of the plugin {plugin!r} was left out."
 
 
 def _hparam(value: Any) -> Any:
