@@ -100,18 +100,24 @@ def test_autologging_of_scikit_learn(any_script: Peer, uri: str) -> None:
     done = any_script.ask("autolog_sklearn", uri=uri)
     assert (done["C"], done["class"], done["status"]) == ("0.5", "LogisticRegression", "FINISHED")
     assert [["mlflow.data.context", "train"]] in [tags for _, tags in done["datasets"]]
+    assert (done["score"], done["predicts"]) == (True, True)
+    assert {"estimator.html", "training_confusion_matrix.png"} <= set(done["files"])
 
 
 def test_autologging_of_xgboost(script: Peer, uri: str) -> None:
     done = script.ask("autolog_xgboost", uri=uri)
     assert (done["status"], done["same"], done["datasets"]) == ("FINISHED", {"train-logloss": True}, ["train", "eval"])
     assert (done["params"]["max_depth"], done["params"]["num_boost_round"]) == ("2", "8")
+    assert done["predicts"]
+    assert "feature_importance_weight.png" in done["files"]
 
 
 def test_autologging_of_lightgbm(script: Peer, uri: str) -> None:
     done = script.ask("autolog_lightgbm", uri=uri)
     assert (done["status"], done["same"]) == ("FINISHED", {"train-binary_logloss": True})
     assert (done["params"]["num_leaves"], done["params"]["objective"]) == ("4", "binary")
+    assert done["predicts"]
+    assert "feature_importance_gain.png" in done["files"]
     assert done["datasets"] == ["train", "eval"]
 
 

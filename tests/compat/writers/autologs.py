@@ -31,6 +31,7 @@ def logged(run_id: str, recorded: Mapping[str, Sequence[float]]) -> dict[str, An
         "metrics": sorted(run.data.metrics),
         "same": same,
         "datasets": [used.tags[0].value for used in run.inputs.dataset_inputs],
+        "files": [file.path for file in client.list_artifacts(run_id)],
     }
 
 
@@ -43,9 +44,9 @@ def autolog_xgboost(uri: str) -> dict[str, Any]:
     features, labels = data()
     matrix = xgboost.DMatrix(features, labels)
     told: dict[str, dict[str, list[float]]] = {}
-    mlflow.xgboost.autolog(log_models=False)
+    mlflow.xgboost.autolog()
     with mlflow.start_run() as run:
-        xgboost.train(
+        model = xgboost.train(
             {"max_depth": 2, "objective": "binary:logistic", "eval_metric": "logloss"},
             matrix,
             num_boost_round=ROUNDS,
@@ -54,7 +55,10 @@ def autolog_xgboost(uri: str) -> dict[str, Any]:
             verbose_eval=False,
         )
     mlflow.xgboost.autolog(disable=True)
-    return logged(run.info.run_id, {"train-logloss": told["train"]["logloss"]})
+    back = mlflow.xgboost.load_model(f"runs:/{run.info.run_id}/model")
+    return logged(run.info.run_id, {"train-logloss": told["train"]["logloss"]}) | {
+        "predicts": back.predict(matrix).tolist() == model.predict(matrix).tolist()
+    }
 
 
 def autolog_lightgbm(uri: str) -> dict[str, Any]:
@@ -65,10 +69,10 @@ def autolog_lightgbm(uri: str) -> dict[str, Any]:
     mlflow.set_experiment("lightgbm")
     features, labels = data()
     told: dict[str, dict[str, list[float]]] = {}
-    mlflow.lightgbm.autolog(log_models=False)
+    mlflow.lightgbm.autolog()
     with mlflow.start_run() as run:
         train = lightgbm.Dataset(features, labels)
-        lightgbm.train(
+        model = lightgbm.train(
             {"objective": "binary", "metric": "binary_logloss", "num_leaves": 4, "verbose": -1, "num_threads": 1},
             train,
             num_boost_round=ROUNDS,
@@ -77,7 +81,10 @@ def autolog_lightgbm(uri: str) -> dict[str, Any]:
             callbacks=[lightgbm.record_evaluation(told)],
         )
     mlflow.lightgbm.autolog(disable=True)
-    return logged(run.info.run_id, {"train-binary_logloss": told["train"]["binary_logloss"]})
+    back = mlflow.lightgbm.load_model(f"runs:/{run.info.run_id}/model")
+    return logged(run.info.run_id, {"train-binary_logloss": told["train"]["binary_logloss"]}) | {
+        "predicts": back.predict(features).tolist() == model.predict(features).tolist()
+    }
 
 
 def optuna_callback(uri: str) -> dict[str, Any]:

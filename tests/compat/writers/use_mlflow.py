@@ -12,6 +12,8 @@ from mlflow.exceptions import MlflowException
 from serving import serve
 
 os.environ["GIT_PYTHON_REFRESH"] = "quiet"
+# It would import everything again in a process of its own, to say what a model needs.
+os.environ["MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT"] = "1"
 START_MS = 1_700_000_000_000
 
 
@@ -121,24 +123,28 @@ def client_api(uri: str) -> dict[str, Any]:
 
 
 def autolog_sklearn(uri: str) -> dict[str, Any]:
-    """Autologging of a model that is really trained. Its pictures are not kept yet, and with them its metrics are lost."""
+    """Autologging of a model that is really trained, with its pictures and metrics, loaded back."""
     from sklearn.datasets import make_classification
     from sklearn.linear_model import LogisticRegression
 
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("autolog")
-    mlflow.sklearn.autolog(log_models=False, log_datasets=True)
+    mlflow.sklearn.autolog(log_datasets=True)
     features, labels = make_classification(n_samples=60, n_features=5, random_state=1)
     with mlflow.start_run() as run:
-        LogisticRegression(C=0.5).fit(features, labels)
+        model = LogisticRegression(C=0.5).fit(features, labels)
     mlflow.sklearn.autolog(disable=True)
     logged = mlflow.get_run(run.info.run_id)
+    back = mlflow.sklearn.load_model(f"runs:/{run.info.run_id}/model")
     return {
         "run": run.info.run_id,
         "C": logged.data.params["C"],
         "class": logged.data.tags["estimator_name"],
         "datasets": [[d.dataset.name, [(t.key, t.value) for t in d.tags]] for d in logged.inputs.dataset_inputs],
         "status": logged.info.status,
+        "score": logged.data.metrics["training_score"] == model.score(features, labels),
+        "files": [file.path for file in MlflowClient().list_artifacts(run.info.run_id)],
+        "predicts": back.predict(features).tolist() == model.predict(features).tolist(),
     }
 
 
