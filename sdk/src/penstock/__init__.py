@@ -16,18 +16,26 @@ if TYPE_CHECKING:
     from penstock import errors
     from penstock.client import AsyncClient, Client
     from penstock.errors import PenstockError
-    from penstock.run import Receipt, Run, active_run, finish, init, log
+    from penstock.media import Audio, Figure, Histogram, Image, Table, Video
+    from penstock.run import Receipt, Run, active_run, alert, finish, init, log
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AsyncClient",
+    "Audio",
     "Client",
+    "Figure",
+    "Histogram",
+    "Image",
     "PenstockError",
     "Receipt",
     "Run",
+    "Table",
+    "Video",
     "__version__",
     "active_run",
+    "alert",
     "errors",
     "finish",
     "init",
@@ -36,11 +44,18 @@ __all__ = [
 
 _HOMES = {
     "AsyncClient": "penstock.client",
+    "Audio": "penstock.media",
     "Client": "penstock.client",
+    "Figure": "penstock.media",
+    "Histogram": "penstock.media",
+    "Image": "penstock.media",
     "PenstockError": "penstock.errors",
     "Receipt": "penstock.run",
     "Run": "penstock.run",
+    "Table": "penstock.media",
+    "Video": "penstock.media",
     "active_run": "penstock.run",
+    "alert": "penstock.run",
     "finish": "penstock.run",
     "init": "penstock.run",
     "log": "penstock.run",

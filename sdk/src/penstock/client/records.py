@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from penstock.api.artifact.v1 import artifact_pb2, file_pb2
+from penstock.api.artifact.v1 import artifact_pb2, file_pb2, media_pb2
 from penstock.api.auth.v1 import auth_service_pb2
 from penstock.api.registry.v1 import event_pb2, gate_pb2, model_pb2
 from penstock.api.tracking.v1 import alert_pb2, experiment_pb2, metric_pb2, run_pb2, tracking_service_pb2
@@ -24,6 +24,7 @@ __all__ = [
     "group_record",
     "key_record",
     "latest_record",
+    "media_record",
     "model_record",
     "model_version_record",
     "move_record",
@@ -275,6 +276,22 @@ def directory_entry_record(entry: file_pb2.DirectoryEntry) -> dict[str, Any]:
         "media_type": file.media_type or None,
         "creator": file.creator,
         "update_time": time_of(file, "update_time"),
+    }
+
+
+def media_record(file: file_pb2.File) -> dict[str, Any]:
+    """A file that a run logged as media."""
+    media = file.media
+    return {
+        "key": media.key,
+        "kind": media_pb2.MediaKind.Name(media.kind).removeprefix("MEDIA_KIND_").lower(),
+        "step": media.step,
+        "rank": media.rank,
+        "log_time": time_of(media, "log_time"),
+        "caption": media.caption,
+        "path": file.path,
+        "media_type": file.media_type,
+        "size_bytes": file.blob.size_bytes,
     }
 
 

@@ -5,8 +5,8 @@ training process may fork, and starts in milliseconds.
 """
 
 from penstock.run.active import active_run
-from penstock.run.init import finish, init, log
+from penstock.run.init import alert, finish, init, log
 from penstock.run.receipt import Receipt
 from penstock.run.run import Metric, Run
 
-__all__ = ["Metric", "Receipt", "Run", "active_run", "finish", "init", "log"]
+__all__ = ["Metric", "Receipt", "Run", "active_run", "alert", "finish", "init", "log"]

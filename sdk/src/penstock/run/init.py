@@ -23,7 +23,7 @@ from penstock.spool.names import checked_project, checked_run_id, made_up_name, 
 from penstock.spool.values import check_text
 from penstock.spool.writer import checked_step
 
-__all__ = ["finish", "init", "log"]
+__all__ = ["alert", "finish", "init", "log"]
 
 PROJECT_DEFAULT: Final = "default"
 NAME_CHARS_MAX: Final = 500
@@ -163,6 +163,11 @@ def init(
 def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
     """Logs into the run that is going on. As `Run.log`. Raises `InvalidInput` when none was started."""
     needed_run().log(metrics, step)
+
+
+def alert(title: str, text: str = "", *, level: str = "info", step: int | None = None, wait_s: float = 0.0) -> None:
+    """Tells people something of the run that is going on. As `Run.alert`. Raises `InvalidInput` when none was started."""
+    needed_run().alert(title, text, level=level, step=step, wait_s=wait_s)
 
 
 def finish(status: str | None = None, *, timeout_s: float | None = None) -> Receipt | None:

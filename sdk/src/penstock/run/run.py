@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from penstock.config import Connection, home
-from penstock.errors import InvalidInput, RunFinished, SpoolFull
+from penstock.errors import InvalidInput, InvalidType, RunFinished, SpoolFull
 from penstock.run.artifacts import RunArtifacts
 from penstock.run.entries import Config, Params, Summary, Tags
 from penstock.run.messages import say
@@ -23,6 +23,9 @@ from penstock.spool.names import random_id
 from penstock.spool.records import RecordType
 from penstock.spool.values import check_key
 from penstock.spool.writer import DiscardingWriter, SpoolWriter, checked_step
+
+if TYPE_CHECKING:
+    from penstock.media import Media
 
 __all__ = ["FAILURE_CHARS_MAX", "Metric", "Run", "RunOptions", "failure_text"]
 
@@ -134,19 +137,51 @@ class Run(RunArtifacts):
         Args:
             metrics: Values by name: numbers, truth values, scalars of numpy, torch or jax. Nested mappings are flattened,
                 their names joined by `/`. Names have 1 to 250 characters, none a control character. NaN and the
-                infinities are values. At most 10,000 at a time.
+                infinities are values. At most 10,000 at a time. Also media (`penstock.Image`, `Audio`, `Video`, `Table`,
+                `Histogram`), figures of matplotlib and Plotly, images of PIL, and lists of these: they are encoded here
+                and now, which takes milliseconds, and go to the server as files of the run.
             step: Any int64, in any order. Without it, one more than the greatest so far; 0 at first.
 
         Raises:
-            InvalidType: A value is text, None, an array or something else that is no number; or `step` is no whole number.
-                Nothing is logged then.
+            InvalidType: A value is text, None, an array or something else that is no number and no media; or `step` is no
+                whole number. Nothing is logged then.
             InvalidInput: A name or the step is out of its limits. Nothing is logged then.
             RunFinished: `finish` was called.
             SpoolFull: The disk is full and the run is strict. Otherwise the points are counted as dropped.
         """
         if step is not None:
             step = checked_step(step)
-        (self._writer or self._open_writer()).write_row(metrics, step)
+        writer = self._writer or self._open_writer()
+        try:
+            writer.write_row(metrics, step)
+        except InvalidType:
+            # Perhaps media: a row of numbers does not pay for them.
+            if not isinstance(metrics, Mapping):
+                raise
+            from penstock.run.media import split_row
+
+            numbers, media = split_row(metrics)
+            if not media:
+                raise
+            self._log_media(writer, numbers, media, step)
+
+    def _log_media(
+        self, writer: SpoolWriter, numbers: dict[str, Any], media: "dict[str, list[Media]]", step: int | None
+    ) -> None:
+        from penstock.run.media import write_media
+
+        # Before anything is logged: what cannot be encoded shall leave nothing.
+        encoded = {key: [(one, one.encoded()) for one in several] for key, several in media.items()}
+        taken = writer.write_row(numbers, step) if numbers else writer.take_step(step)
+        assert taken is not None, "the row is not empty"
+        try:
+            write_media(writer, encoded, taken)
+        except SpoolFull as error:
+            if self._options.strict:
+                raise
+            if not self._spool_trouble_said:
+                self._spool_trouble_said = True
+                say(f"{error} {', '.join(map(repr, encoded))} and what follows may be missing.")
 
     def __getitem__(self, name: str) -> "Metric":
         return Metric(self, check_key(name, "A metric's name"))

@@ -9,14 +9,17 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf import timestamp_pb2
 
+from penstock.api.artifact.v1 import artifact_service_pb2, file_pb2, media_pb2
 from penstock.api.tracking.v1 import alert_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
+from penstock.client._async.transfers import AsyncTransfers
 from penstock.config import Connection
 from penstock.errors import LimitExceeded, PenstockError, PermissionDenied, ServerUnavailable
 from penstock.sender.outcome import is_final
@@ -26,6 +29,9 @@ from penstock.spool.orders import Order, OrderBook
 __all__ = ["OrderDelivery"]
 
 LOOK_INTERVAL_S: Final = 0.25
+TOGETHER_MAX: Final = 100
+"""Files that are put in one call."""
+PUT_TIMEOUT_S: Final = 120.0
 _RETRY_DELAY_S: Final = 0.5
 _RETRY_DELAY_S_MAX: Final = 5.0
 _DENIALS_MAX: Final = 4
@@ -99,13 +105,14 @@ class OrderDelivery:
     async def _work(self, *, slow: bool) -> None:
         delay_s = _RETRY_DELAY_S
         denials = 0
+        most = TOGETHER_MAX
         while True:
             error: PenstockError
             orders: Sequence[Order] = ()
             try:
                 async with AsyncClient(self._connection()) as client:
                     while True:
-                        orders = await self._due(slow=slow)
+                        orders = await self._due(most, slow=slow)
                         if not orders:
                             await asyncio.sleep(LOOK_INTERVAL_S)
                             continue
@@ -114,12 +121,16 @@ class OrderDelivery:
                         self._trouble = None
                         self._served_s = time.monotonic()
                         delay_s, denials = _RETRY_DELAY_S, 0
+                        most = min(2 * most, TOGETHER_MAX)
             except PenstockError as failed:
                 error = failed
                 denials += isinstance(failed, PermissionDenied)
                 if orders and _refuses(failed) and not 0 < denials < _DENIALS_MAX:
-                    self._refuse(orders[0], failed)
                     denials = 0
+                    if len(orders) == 1:
+                        self._refuse(orders[0], failed)
+                    # Which of several it was is found out one by one.
+                    most = 1
                     continue
             except OSError as failed:
                 # A full disk, for one: it may pass.
@@ -132,8 +143,8 @@ class OrderDelivery:
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, keeps no secret
             delay_s = min(delay_s * 2, _RETRY_DELAY_S_MAX)
 
-    async def _due(self, *, slow: bool) -> Sequence[Order]:
-        """What to do next in one go: orders of one kind that go together."""
+    async def _due(self, most: int, *, slow: bool) -> Sequence[Order]:
+        """What to do next in one go: orders that go together, at most so many."""
         found = await asyncio.to_thread(self._book.pending)
         unreadable = [order for order in found if not order.kind]
         if unreadable:
@@ -147,12 +158,17 @@ class OrderDelivery:
         self._looks += 1
         self._looked.set()
         due = [order for order in self._left if order.number not in self._refused]
-        return [order for order in due if (order.kind in _SLOW_KINDS) is slow][:1]
+        due = [order for order in due if (order.kind in _SLOW_KINDS) is slow]
+        if not due or due[0].kind != "file":
+            return due[:1]
+        return list(takewhile(lambda order: order.kind == "file", due[:most]))
 
     async def _carry_out(self, client: AsyncClient, orders: Sequence[Order]) -> None:
         order = orders[0]
         if order.kind == "alert":
             await self._raise_alert(client, order)
+        elif order.kind == "file":
+            await self._put_files(client, orders)
         elif order.kind == "artifact":
             await asyncio.to_thread(self._book.sync, orders)
             await self._publish(client, order)
@@ -161,8 +177,6 @@ class OrderDelivery:
 
     async def _raise_alert(self, client: AsyncClient, order: Order) -> None:
         content = order.content
-        time_ = timestamp_pb2.Timestamp()
-        time_.FromMicroseconds(content["time_us"])
         await client.tracking.CreateAlert(
             tracking_service_pb2.CreateAlertRequest(
                 parent=self._meta.run_name,
@@ -172,9 +186,42 @@ class OrderDelivery:
                     text=content["text"],
                     level=f"ALERT_LEVEL_{content['level'].upper()}",
                     step=content["step"],
-                    alert_time=time_,
+                    alert_time=_timestamp(content["time_us"]),
                 ),
             )
+        )
+
+    async def _put_files(self, client: AsyncClient, orders: Sequence[Order]) -> None:
+        transfers = AsyncTransfers(client.artifact_service, None)
+        blobs = await transfers.digests([order.data for order in orders])
+        files = [
+            file_pb2.File(
+                path=order.content["path"],
+                blob=blob,
+                media_type=order.content["media_type"],
+                media=self._media(order.content["media"]),
+            )
+            for order, blob in zip(orders, blobs, strict=True)
+        ]
+        request = artifact_service_pb2.PutFilesRequest(parent=self._meta.run_name, files=files)
+        by_digest = {blob.sha256: order.data for order, blob in zip(orders, blobs, strict=True)}
+        await transfers.upload(
+            f"projects/{self._meta.project}",
+            blobs,
+            by_digest,
+            lambda: client.artifact_service.PutFiles(request, timeout=PUT_TIMEOUT_S),
+        )
+
+    def _media(self, content: Mapping[str, Any] | None) -> media_pb2.Media | None:
+        if content is None:
+            return None
+        return media_pb2.Media(
+            key=content["key"],
+            kind=f"MEDIA_KIND_{content['kind'].upper()}",
+            step=content["step"],
+            log_time=_timestamp(content["time_us"]),
+            rank=self._meta.rank,
+            caption=content["caption"],
         )
 
     async def _publish(self, client: AsyncClient, order: Order) -> None:
@@ -195,6 +242,12 @@ class OrderDelivery:
         self._refused[order.number] = error
         what = order.content.get("name") or order.content.get("title") or order.content.get("path")
         self._warn(f"The {order.kind} {what!r} was not taken: {error.message} It is kept in the spool.")
+
+
+def _timestamp(time_us: int) -> timestamp_pb2.Timestamp:
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromMicroseconds(time_us)
+    return stamp
 
 
 def _refuses(error: PenstockError) -> bool:

@@ -8,6 +8,7 @@ so that none is counted twice, whenever it is killed.
 | kind | content beside `kind` | bytes |
 | --- | --- | --- |
 | `alert` | `alert_id`, `title`, `text`, `level`, `step`, `time_us` | none |
+| `file` | `path`, `media_type`, `media` (`key`, `kind`, `step`, `time_us`, `caption`; null if it is none) | the file |
 | `artifact` | `name`, `type`, `description`, `references`, `file` | a folder: the file `file` in it, or all of it |
 
 Knows nothing of the network. The writer and the sender each use their own half.
@@ -50,7 +51,7 @@ class OrderWriter:
         self._synced = 0
         self.count = 0
 
-    def write(self, kind: str, content: Mapping[str, Any], fill: Callable[[Path], None] | None = None) -> bool:
+    def write(self, kind: str, content: Mapping[str, Any], fill: Callable[[Path], object] | None = None) -> bool:
         """Writes an order. When it returns, the order survives the death of this process.
 
         Args:

@@ -167,7 +167,7 @@ class SpoolWriter:
         """Whether the end of the run was written."""
         return self._closed
 
-    def write_row(self, row: Mapping[str, Any], step: int | None, *, counts_steps: bool = True) -> None:
+    def write_row(self, row: Mapping[str, Any], step: int | None, *, counts_steps: bool = True) -> int | None:
         """Appends one row. When it returns, the row survives the death of the process, or is counted as dropped.
 
         Args:
@@ -175,6 +175,8 @@ class SpoolWriter:
             step: The step, within int64; None means one more than the greatest so far, and after 2^63-1 one more than the
                 last that was named.
             counts_steps: Whether the default step goes on from this row.
+
+        Returns the step of the row; None if it was empty.
 
         Raises:
             InvalidType: A value or key is of the wrong kind. Nothing of the row is written.
@@ -196,7 +198,7 @@ class SpoolWriter:
         if values is None or plan is None:
             row = _checked_row(row)
             if not row:
-                return
+                return None
             plan = self._plan(tuple(row))
             values = plan.pack(*row.values())
         with self._lock:
@@ -205,12 +207,7 @@ class SpoolWriter:
                     "The run is finished: it takes no more metrics. Start another one with penstock.init()."
                 )
             if step is None:
-                step = self._next_step
-                if step > STEP_MAX:
-                    raise InvalidInput(
-                        f"The last step was {STEP_MAX} (2^63-1), and there is none after it: name one, as in "
-                        "log({...}, step=0). Counting goes on from there."
-                    )
+                step = self._default_step()
             if self._busy:
                 self._recover()
             self._busy = True
@@ -229,6 +226,26 @@ class SpoolWriter:
                 self._trouble(error)
             # Not in a finally: an interrupt in the midst of this leaves the sign for the next append.
             self._busy = False
+            return step
+
+    def take_step(self, step: int | None) -> int:
+        """Counts a step as a row does, and returns it. Raises `InvalidInput` as `write_row` does."""
+        with self._lock:
+            if step is None:
+                step = self._default_step()
+            if step >= self._next_step or self._next_step > STEP_MAX:
+                self._next_step = step + 1
+            if self.max_step is None or step > self.max_step:
+                self.max_step = step
+            return step
+
+    def _default_step(self) -> int:
+        if self._next_step > STEP_MAX:
+            raise InvalidInput(
+                f"The last step was {STEP_MAX} (2^63-1), and there is none after it: name one, as in "
+                "log({...}, step=0). Counting goes on from there."
+            )
+        return self._next_step
 
     def write_record(self, record_type: RecordType, content: Mapping[str, Any]) -> None:
         """Appends a record that holds JSON. Raises `RunFinished`, and `SpoolFull` when there is no room, strict or not."""
@@ -246,7 +263,7 @@ class SpoolWriter:
                 self._busy = False
                 raise SpoolFull(f"The spool {self.folder} cannot be written: {_said(error)}.") from error
 
-    def write_order(self, kind: str, content: Mapping[str, Any], fill: Callable[[Path], None] | None = None) -> None:
+    def write_order(self, kind: str, content: Mapping[str, Any], fill: Callable[[Path], object] | None = None) -> None:
         """Writes an order, as `OrderWriter.write` does. Rows are written meanwhile, however long it takes.
 
         Raises `RunFinished`, and `SpoolFull` when there is no room, strict or not. What `fill` raises passes, but for

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2, file_pb2
+from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2, file_pb2, media_pb2
 from penstock.client import records
 from penstock.client._sync.artifacts import PUBLISH_TIMEOUT_S, Artifacts
 from penstock.client._sync.paging import Pages
 from penstock.client._sync.transfers import SILENCE_S, Transfers, Tell
 from penstock.client.artifact_files import Wanted, media_type, targets_in
-from penstock.client.names import Named, artifact_name, file_owner_name, project_of
+from penstock.client.names import Named, artifact_name, file_owner_name, project_of, run_name
 from penstock.client.runtime_sync import in_thread
 from penstock.errors import InvalidInput, LimitExceeded
 from penstock.local_files import collect
@@ -62,6 +62,43 @@ class Files(Artifacts):
             artifact_service_pb2.GetFileRequest(parent=file_owner_name(owner, project), path=path)
         )
         return response.file
+
+    def media(
+        self,
+        run: "str | Named",
+        key: str = "",
+        *,
+        descending: bool = False,
+        project: str | None = None,
+        limit: int | None = None,
+    ) -> Pages[file_pb2.File]:
+        """The media that a run logged, under one key or under all: files with `media`, by key, step and path.
+
+        Args:
+            run: The run.
+            key: The key; empty for all.
+            descending: Whether the greatest key and step come first.
+            project: The project of a run that is given by its id.
+            limit: How many at most.
+        """
+        parent = run_name(run, project)
+
+        def fetch(page_size: int, page_token: str) -> tuple[Sequence[file_pb2.File], str]:
+            response = self.artifact_service.ListMedia(
+                artifact_service_pb2.ListMediaRequest(
+                    parent=parent, key=key, descending=descending, page_size=page_size, page_token=page_token
+                )
+            )
+            return response.files, response.next_page_token
+
+        return Pages(fetch, records.media_record, ["key", "step", "path"], limit)
+
+    def media_keys(self, run: "str | Named", *, project: str | None = None) -> list[media_pb2.MediaKey]:
+        """The keys under which a run logged media, with the kind and the last step of each."""
+        response = self.artifact_service.ListMediaKeys(
+            artifact_service_pb2.ListMediaKeysRequest(parent=run_name(run, project))
+        )
+        return list(response.keys)
 
     def read_file(
         self,
