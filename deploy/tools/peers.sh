@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes .tools/peers, the environment of the tools that Penstock is compared with and imports from, and prints its Python.
 #   peers.sh                makes it as peers.lock says: idempotent, quick when nothing changed
-#   peers.sh mlflow2        likewise .tools/mlflow2 from mlflow2.lock: clients of MLflow before version 3
+#   peers.sh mlflow2        likewise .tools/mlflow2 from mlflow2.lock: a client of MLflow before version 3
+#   peers.sh mlflow-skinny  likewise its client without the libraries that it can do without
 #   peers.sh --lock [NAME]  resolves NAME.in anew into NAME.lock
 #
 # Not in .venv: these tools bring a hundred packages, which Penstock's own tests must not lean on. The SDK is in each too, in
@@ -21,7 +22,7 @@ PEERS=.tools/$NAME
 if [ -n "$lock" ]; then
     override=$(mktemp)
     trap 'rm -f "$override"' EXIT
-    grep '^mlflow==' "deploy/tools/$NAME.in" >"$override"
+    grep '^mlflow' "deploy/tools/$NAME.in" >"$override"
     "$UV" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
         --no-header --no-annotate --override "$override" "deploy/tools/$NAME.in" sdk/pyproject.toml -o "$LOCK" >/dev/null
     exit 0

@@ -31,6 +31,12 @@ def older_peers() -> Path:
     return _environment("mlflow2")
 
 
+@pytest.fixture(scope="session")
+def skinny_peers() -> Path:
+    """The Python of the environment with MLflow's client alone."""
+    return _environment("mlflow-skinny")
+
+
 def _environment(name: str) -> Path:
     command = ["sh", "deploy/tools/peers.sh", name]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)

@@ -33,7 +33,20 @@ def older(older_peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield peer
 
 
+@pytest.fixture(scope="module")
+def skinny(skinny_peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    """The same script with the client that brings few libraries."""
+    with Peer(skinny_peers, SCRIPT, tmp_path_factory.mktemp("skinny-client") / "log") as peer:
+        yield peer
+
+
 @pytest.fixture(params=["script", "older"])
+def whole_script(request: pytest.FixtureRequest) -> Peer:
+    """The script with a client that brings pandas and scikit-learn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["script", "older", "skinny"])
 def any_script(request: pytest.FixtureRequest) -> Peer:
     return request.getfixturevalue(request.param)
 
@@ -50,12 +63,13 @@ def project_of(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def test_the_older_client_is_one(older: Peer) -> None:
-    assert older.ask("version").startswith("2.22.")
+def test_the_other_clients_are_others(older: Peer, skinny: Peer) -> None:
+    assert older.ask("version")["version"].startswith("2.22.")
+    assert skinny.ask("version") == {"version": "3.17.2", "pandas": False}
 
 
-def test_the_fluent_api(any_script: Peer, uri: str, client: Client) -> None:
-    done = any_script.ask("fluent", uri=uri)
+def test_the_fluent_api(whole_script: Peer, uri: str, client: Client) -> None:
+    done = whole_script.ask("fluent", uri=uri)
     assert (done["status"], done["name"]) == ("FINISHED", "parent")
     assert done["params"] == {"lr": "0.01", "depth": "3", "model": "tree"}
     assert done["metrics"] == {"loss": 0.05, "acc": 0.5, "f1": 0.25, "late": 1.0}
@@ -96,8 +110,8 @@ def test_the_client_api(any_script: Peer, uri: str) -> None:
     assert done["tags"] == ["mlflow.runName", "mlflow.user"]
 
 
-def test_autologging_of_scikit_learn(any_script: Peer, uri: str) -> None:
-    done = any_script.ask("autolog_sklearn", uri=uri)
+def test_autologging_of_scikit_learn(whole_script: Peer, uri: str) -> None:
+    done = whole_script.ask("autolog_sklearn", uri=uri)
     assert (done["C"], done["class"], done["status"]) == ("0.5", "LogisticRegression", "FINISHED")
     assert [["mlflow.data.context", "train"]] in [tags for _, tags in done["datasets"]]
     assert (done["score"], done["predicts"]) == (True, True)

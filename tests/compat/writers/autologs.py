@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow import MlflowClient
 
 ROUNDS = 8
@@ -13,6 +12,8 @@ TRIALS = 4
 
 def data() -> tuple[Any, Any]:
     """Features and labels that can be learned."""
+    import numpy as np
+
     features = np.random.default_rng(1).normal(size=(120, 4)).astype("float32")
     return features, (features[:, 0] + features[:, 1] > 0).astype("int32")
 

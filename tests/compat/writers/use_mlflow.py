@@ -1,10 +1,10 @@
 """What scripts do with MLflow's own client, against whatever tracking URI they are given."""
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 import mlflow
-import numpy as np
 from autologs import autolog_lightgbm, autolog_xgboost, optuna_callback
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
@@ -153,6 +153,8 @@ def datasets_and_models(uri: str) -> dict[str, Any]:
     mlflow.set_tracking_uri(uri)
     experiment = mlflow.set_experiment("models").experiment_id
     client = MlflowClient()
+    import numpy as np
+
     dataset = mlflow.data.from_numpy(np.zeros((4, 2)), name="zeros")
     with mlflow.start_run() as run:
         mlflow.log_input(dataset, context="training")
@@ -281,7 +283,7 @@ serve(
         "look": look,
         "asynchronous": asynchronous,
         "webhooks": webhooks,
-        "version": lambda: mlflow.__version__,
+        "version": lambda: {"version": mlflow.__version__, "pandas": find_spec("pandas") is not None},
         "autolog_xgboost": autolog_xgboost,
         "autolog_lightgbm": autolog_lightgbm,
         "optuna_callback": optuna_callback,
