@@ -1,11 +1,12 @@
 """The artifact service is killed while files go in and come out: what was acknowledged is there, and both go on."""
 
+import contextlib
 import hashlib
 import json
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -23,9 +24,9 @@ FILES = {f"part-{n:02}": hashlib.sha256(bytes([n])).digest() * 32_768 for n in r
 PIECE = 65_536
 
 
-@pytest.fixture(params=["embedded", "servers"])
-def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Processes]:
-    with running_processes(tmp_path, stores=request.param) as processes:
+@pytest.fixture(scope="module", params=["embedded", "servers"])
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with running_processes(tmp_path_factory.mktemp("platform"), stores=request.param) as processes:
         yield processes
 
 
@@ -113,3 +114,57 @@ def test_killed_in_mid_upload_and_in_mid_download(platform: Processes) -> None:
         storage = pb.GetArtifactStorageRequest(name=f"{PROJECT}/artifactStorage")
         used = stub.GetArtifactStorage(storage, metadata=metadata, timeout=20).storage.used_bytes
         assert used == version.size_bytes
+
+
+def test_files_of_a_run_are_whole_or_not_there(platform: Processes) -> None:
+    """Files are put over HTTP, as MLflow's clients do, and each again until it was answered; the service dies meanwhile."""
+    at = f"/api/2.0/mlflow-artifacts/artifacts/0/{'ab' * 16}/artifacts"
+    # Some are held in memory until they are whole, some are written while they come.
+    contents = {
+        f"d{n % 3}/{n:02}": hashlib.sha256(bytes([n])).digest() * (1_000 if n % 2 else 60_000) for n in range(40)
+    }
+    contents |= {f"d0/always-{n}": contents["d0/00"] for n in range(4)}
+    put: list[str] = []
+    kills = threading.Semaphore(0)
+
+    def ask(method: str, path: str, body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(f"{platform.http}{path}", body, method=method)
+        request.add_header("Authorization", f"Bearer {platform.token}")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
+
+    def used_bytes() -> int:
+        return int(json.loads(ask("GET", f"/api/v1/{PROJECT}/artifactStorage"))["storage"].get("usedBytes", 0))
+
+    def put_all() -> None:
+        for number, (path, content) in enumerate(contents.items()):
+            if number in {5, 17, 29}:
+                kills.release()
+            for _ in range(600):
+                with contextlib.suppress(OSError):  # also HTTP's 503 is one
+                    ask("PUT", f"{at}/{path}", content)
+                    put.append(path)
+                    break
+                time.sleep(0.05)
+
+    before = used_bytes()
+    putting = threading.Thread(target=put_all)
+    putting.start()
+    for _ in range(3):
+        assert kills.acquire(timeout=60)
+        platform.kill_one("artifact")
+        platform.restart_one("artifact")
+    putting.join(60)
+    assert put == list(contents)
+    listed = [
+        file["path"] if not directory else f"{directory}/{file['path']}"
+        for directory in ("", "d0", "d1", "d2")
+        for file in json.loads(ask("GET", f"{at.partition('/0/')[0]}?path=0/{'ab' * 16}/artifacts/{directory}"))[
+            "files"
+        ]
+        if not file["is_dir"]
+    ]
+    assert sorted(listed) == sorted(contents)
+    for path, content in contents.items():
+        assert ask("GET", f"{at}/{path}") == content, path
+    assert used_bytes() - before == sum(len(content) for content in set(contents.values()))
