@@ -63,6 +63,7 @@ class Need(Enum):
     ADMIN = auto()
     OWNER = auto()
     SERVICE = auto()
+    ADMIN_OR_SERVICE = auto()
 
 
 AUTH = "penstock.api.auth.v1.AuthService"
@@ -190,6 +191,8 @@ MATRIX = {
     f"{ARTIFACT}/PublishFiles": Need.EDITOR,
     f"{ARTIFACT}/DeleteArtifact": Need.ADMIN,
     f"{ARTIFACT}/DeleteArtifactVersion": Need.ADMIN,
+    f"{ARTIFACT}/HoldArtifactVersion": Need.ADMIN_OR_SERVICE,
+    f"{ARTIFACT}/ReleaseArtifactVersions": Need.ADMIN_OR_SERVICE,
     f"{ARTIFACT}/SetArtifactQuota": Need.ADMIN,
 }
 
@@ -469,9 +472,9 @@ async def test_a_forged_token_with_nothing_wrong_is_good(platform: Platform) -> 
 MEMBERS = {Need.NOTHING, Need.TOKEN, Need.TOKEN_OF_USER}
 VIEWERS = MEMBERS | {Need.VIEWER}
 EDITORS = VIEWERS | {Need.EDITOR}
-ADMINS = EDITORS | {Need.ADMIN}
+ADMINS = EDITORS | {Need.ADMIN, Need.ADMIN_OR_SERVICE}
 OWNERS = ADMINS | {Need.OWNER}
-SERVICES = {Need.NOTHING, Need.TOKEN, Need.VIEWER, Need.SERVICE}
+SERVICES = {Need.NOTHING, Need.TOKEN, Need.VIEWER, Need.SERVICE, Need.ADMIN_OR_SERVICE}
 
 
 async def assert_allowed(platform: Platform, metadata: Metadata, allowed: set[Need]) -> None:

@@ -24,6 +24,7 @@ from penstock_artifact.settings import ArtifactSettings
 from penstock_kit.application import Application, Running
 from penstock_kit.clock import SystemClock
 from penstock_kit.server import ServerSettings
+from penstock_local.ports import free_ports
 from penstock_registry.settings import RegistrySettings
 from penstock_tracking.settings import TrackingSettings
 
@@ -74,6 +75,9 @@ def installation(
     async def run() -> None:
         clock = SystemClock()
         settings = settings_in(directory)
+        # The registry calls the others, so it must know where all of them will be.
+        (port,) = free_ports(1)
+        address = f"127.0.0.1:{port}"
         auth = penstock_auth.app.build(settings, await penstock_auth.app.open_stores(settings), clock)
         await auth.bootstrap()
         tracking_settings = TrackingSettings(
@@ -85,8 +89,10 @@ def installation(
 
         registry_settings = RegistrySettings(
             data_dir=directory / "registry",
-            auth_address="",
+            auth_address=address,
             service_credential_file=settings.service_credential_file,
+            artifact_address=address,
+            tracking_address=address,
             webhook_hosts=webhook_hosts,
         )
         registry = penstock_registry.app.build(
@@ -114,7 +120,7 @@ def installation(
             jobs=[*auth.application.jobs, *tracking.jobs, *registry.jobs, *artifact.jobs],
             close=close,
         )
-        services = Running(services_together, auth.guard, ServerSettings(drain_s=0.5), clock)
+        services = Running(services_together, auth.guard, ServerSettings(address=address, drain_s=0.5), clock)
         await services.start()
         front = penstock_gateway.settings.Settings(
             http_address="127.0.0.1:0",

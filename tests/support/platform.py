@@ -140,7 +140,7 @@ class Processes:
         )
         self._with_servers = stores == "servers"
         compactor = ["compactor"] if self._with_servers and compaction else []
-        self.names = ("auth", *self._trackings, *compactor, "registry", "artifact", "gateway", "dashboard")
+        self.names = ("auth", *self._trackings, *compactor, "artifact", "registry", "gateway", "dashboard")
         self.mongo = MongoServer(directory / "mongo", cache_gb=mongo_cache_gb)
         self.redis = RedisServer(directory / "redis")
         s3 = MinioServer if MinioServer.available() is not None else SeaweedServer
@@ -270,6 +270,8 @@ class Processes:
                 "DATA_DIR": str(data / "registry"),
                 "DOCUMENTS_URL": self.mongo.database_url("registry") if self._with_servers else "",
                 "BLOBS_URL": self.s3.bucket_url(REGISTRY_BUCKET) if self._with_servers else "",
+                "TRACKING_ADDRESS": ",".join(self._addresses[tracking] for tracking in self._trackings),
+                "ARTIFACT_ADDRESS": self._addresses["artifact"],
                 "AUTH_ADDRESS": self._addresses["auth"],
                 "SERVICE_CREDENTIAL_FILE": service_credential,
             },

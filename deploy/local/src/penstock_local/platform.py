@@ -144,7 +144,7 @@ class Platform:
             auth_address = await self._start_auth(clock)
             addresses = {"auth": auth_address}
             for service in SERVICES:
-                addresses[service.name] = await self._start_service(service, auth_address, clock)
+                addresses[service.name] = await self._start_service(service, addresses, clock)
             await self._start_gateway(listeners, addresses, clock)
         except (StartError, StoreError, StoreFileError, SettingsError, CannotListen) as error:
             raise CannotStart(str(error)) from error
@@ -173,15 +173,15 @@ class Platform:
         self._stops.append(running.stop)
         return running.address
 
-    async def _start_service(self, service: Service, auth_address: str, clock: "Clock") -> str:
+    async def _start_service(self, service: Service, addresses: Mapping[str, str], clock: "Clock") -> str:
         from penstock_kit.application import Running
         from penstock_kit.tokens import RemoteGuard
 
         parts = service.parts()
-        environment = service.environment(self._data, self._stores, auth_address)
+        environment = service.environment(self._data, self._stores, addresses)
         settings = load(parts.settings, service.prefix, environment)
         application = parts.build(settings, await parts.open_stores(settings, clock), clock)
-        guard = RemoteGuard(auth_address, self._data.service_credential_file, clock)
+        guard = RemoteGuard(addresses["auth"], self._data.service_credential_file, clock)
         await guard.start()
         self._stops.append(guard.close)
         running = Running(application, guard, ServerSettings(drain_s=SERVICE_DRAIN_S), clock, tracer=self._tracer)

@@ -59,6 +59,7 @@ class ProcessPlatform:
         self._addresses = addresses
         self._tracking_replicas = tracking_replicas
         self._auth_address = ""
+        self._addresses_of: dict[str, str] = {}
         self._auth: ChildProcess | None = None
         self._services: list[ChildProcess] = []
         self._gateway: ChildProcess | None = None
@@ -91,6 +92,10 @@ class ProcessPlatform:
         self._auth_address = f"{HOST}:{auth}"
         at = iter(f"{HOST}:{port}" for port in ports)
         places = {name: {replica: next(at) for replica in several} for name, several in replicas.items()}
+        self._addresses_of = {
+            "auth": self._auth_address,
+            **{name: ",".join(several.values()) for name, several in places.items()},
+        }
         # The dashboard takes the longest, so it starts first.
         self._dashboard = dashboard_process(
             gateway_http=self.http_url,
@@ -117,10 +122,7 @@ class ProcessPlatform:
             environment,
             {
                 "PENSTOCK_GATEWAY_AUTH_ADDRESS": self._auth_address,
-                **{
-                    f"PENSTOCK_GATEWAY_{name.upper()}_ADDRESS": ",".join(several.values())
-                    for name, several in places.items()
-                },
+                **{f"PENSTOCK_GATEWAY_{name.upper()}_ADDRESS": self._addresses_of[name] for name in places},
                 "PENSTOCK_GATEWAY_DASHBOARD_URL": f"http://{HOST}:{dashboard}",
             },
         )
@@ -172,7 +174,7 @@ class ProcessPlatform:
 
     def _settings(self, service: Service, address: str = "") -> dict[str, str]:
         own = {"compaction": "false"} if self._compacts_apart(service) else {}
-        return service.environment(self._data, self._stores, self._auth_address, address=address, **own)
+        return service.environment(self._data, self._stores, self._addresses_of, address=address, **own)
 
     def _compacts_apart(self, service: Service) -> bool:
         return service.name == "tracking" and self._stores.metric_log != ""

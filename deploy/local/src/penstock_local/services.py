@@ -39,23 +39,34 @@ class Service:
         stores: Which of its settings are which URLs of `StoreUrls`.
         parts: Imports the service, which takes a while.
         passed: Which of its settings the environment of the launcher sets as well.
+        asks: Which services before it it calls: it is told their addresses.
     """
 
     name: str
     stores: Mapping[str, str]
     parts: Callable[[], Parts]
     passed: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
         """What the names of its settings begin with in the environment."""
         return f"PENSTOCK_{self.name.upper()}"
 
-    def environment(self, data: DataDirectory, stores: StoreUrls, auth_address: str, **settings: str) -> dict[str, str]:
-        """Its settings as environment variables, with further ones by their names."""
+    def environment(
+        self, data: DataDirectory, stores: StoreUrls, addresses: Mapping[str, str], **settings: str
+    ) -> dict[str, str]:
+        """Its settings as environment variables, with further ones by their names.
+
+        Args:
+            data: Where it keeps things.
+            stores: Where else.
+            addresses: Of auth and of the services before it, by their names.
+            settings: Further ones.
+        """
         values = {
             "data_dir": str(data.of(self.name)),
-            "auth_address": auth_address,
+            **{f"{name}_address": addresses[name] for name in ("auth", *self.asks)},
             "service_credential_file": str(data.service_credential_file),
             **{setting: getattr(stores, url) for setting, url in self.stores.items()},
             **{name: os.environ.get(f"{self.prefix}_{name.upper()}", "") for name in self.passed},
@@ -92,15 +103,16 @@ SERVICES = (
         _tracking,
     ),
     Service(
+        "artifact",
+        {"documents_url": "artifact_documents", "blobs_url": "artifact_blobs", "s3_public_url": "artifact_s3_public"},
+        _artifact,
+    ),
+    Service(
         "registry",
         {"documents_url": "registry_documents", "blobs_url": "registry_blobs"},
         _registry,
         passed=("webhook_hosts",),
-    ),
-    Service(
-        "artifact",
-        {"documents_url": "artifact_documents", "blobs_url": "artifact_blobs", "s3_public_url": "artifact_s3_public"},
-        _artifact,
+        asks=("tracking", "artifact"),
     ),
 )
 """The services beside auth, in the order of their start."""

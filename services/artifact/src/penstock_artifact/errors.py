@@ -73,6 +73,12 @@ class PathTaken(PreconditionFailed):
     reason = "PATH_TAKEN"
 
 
+class VersionHeld(PreconditionFailed):
+    """Somebody keeps the version from being deleted. Metadata: `version`, its number, and `holder`."""
+
+    reason = "VERSION_HELD"
+
+
 class FieldInvalid(InvalidInput):
     """A field of the request breaks a rule that the contract states in words."""
 

@@ -167,13 +167,27 @@ class ArtifactService:
         return manifest
 
     async def delete_version(self, name: ArtifactVersionName) -> None:
-        """Deletes a version. Raises `ArtifactNotFound`, `VersionNotFound`."""
+        """Deletes a version. Raises `ArtifactNotFound`, `VersionNotFound`, `VersionHeld`."""
         number = (await self.version(name)).number
         await self._store.delete_version(name.artifact.project, name.artifact.artifact_id, number, self._clock.now_us())
 
     async def delete_artifact(self, name: ArtifactName) -> None:
-        """Deletes an artifact with all its versions. Raises `ArtifactNotFound`."""
-        await self._store.delete_artifact(name.project, name.artifact_id)
+        """Deletes an artifact with all its versions. Raises `ArtifactNotFound`, `VersionHeld`."""
+        await self._store.delete_artifact(name.project, name.artifact_id, self._clock.now_us())
+
+    async def hold(self, name: ArtifactVersionName, holder: str, lifetime_s: int) -> ArtifactVersion:
+        """Keeps a version from being deleted, 0 for until it is released, and returns it.
+
+        Raises `ArtifactNotFound`, `VersionNotFound`.
+        """
+        version = await self.version(name)
+        end_us = self._clock.now_us() + lifetime_s * 1_000_000 if lifetime_s else None
+        await self._store.hold(version, holder, end_us)
+        return version
+
+    async def release(self, parent: ProjectName, holder: str) -> None:
+        """Ends all that a holder holds in a project."""
+        await self._store.release(parent.project, holder)
 
     # Downloads
 

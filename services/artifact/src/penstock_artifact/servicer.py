@@ -113,6 +113,19 @@ class ArtifactServicer(FileServicer, PartServicer):
         await self._service.delete_version(ArtifactVersionName.parse(request.name))
         return pb.DeleteArtifactVersionResponse()
 
+    async def HoldArtifactVersion(
+        self, request: pb.HoldArtifactVersionRequest, context: Any
+    ) -> pb.HoldArtifactVersionResponse:
+        name = ArtifactVersionName.parse(request.name)
+        version = await self._service.hold(name, request.holder, request.lifetime_s)
+        return pb.HoldArtifactVersionResponse(version=convert.version_message(version))
+
+    async def ReleaseArtifactVersions(
+        self, request: pb.ReleaseArtifactVersionsRequest, context: Any
+    ) -> pb.ReleaseArtifactVersionsResponse:
+        await self._service.release(ProjectName.parse(request.parent), request.holder)
+        return pb.ReleaseArtifactVersionsResponse()
+
     async def ListArtifactEntries(
         self, request: pb.ListArtifactEntriesRequest, context: Any
     ) -> pb.ListArtifactEntriesResponse:

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from penstock_artifact.domain import Artifact, ArtifactVersion, Link, LinkKind, Manifest, Storage
 from penstock_artifact.errors import ArtifactNotFound, TooManyWriters, UploadNotFound, VersionNotFound
+from penstock_artifact.holds import HOLD_COLLECTION, Holds
 from penstock_kit.stores.documents import (
     OPERATIONS_PER_BATCH_MAX,
     Collection,
@@ -45,13 +46,14 @@ COLLECTIONS: Final = (
     Collection(PUBLICATIONS),
     Collection(LINKS, (Index("run", ("run",)), Index("version", ("version",)))),
     Collection(STORAGE),
+    HOLD_COLLECTION,
 )
 
 WRITE_ATTEMPTS_MAX: Final = (
     50  # concurrent writers of one artifact, or of one project's storage, progress one at a time
 )
 RETRY_PAUSE_S: Final = 0.005
-LINKS_PER_BATCH: Final = 500
+LINKS_PER_BATCH: Final = 400
 MANIFESTS_PER_PAGE: Final = 4  # each may have 4 MB
 
 _STORAGE_ID: Final = "storage"
@@ -95,6 +97,7 @@ class ArtifactStore:
 
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
+        self._holds = Holds(documents)
 
     # Artifacts and versions
 
@@ -199,7 +202,7 @@ class ArtifactStore:
         return await insisting(attempt)
 
     async def delete_version(self, project: str, artifact_id: str, number: int, now_us: int) -> None:
-        """Deletes a version and its links. Raises `ArtifactNotFound`, `VersionNotFound`."""
+        """Deletes a version and its links. Raises `ArtifactNotFound`, `VersionNotFound`, `VersionHeld`."""
 
         async def attempt() -> None:
             artifact = await self._artifact_document(project, artifact_id)
@@ -213,15 +216,18 @@ class ArtifactStore:
             )
             latest = next((one.body["number"] for one in page.documents if one.body["number"] != number), 0)
             body = _artifact_body(replace(_artifact(project, artifact), latest=latest, update_us=now_us))
-            await self._delete_with_links(project, version, [Replace(ARTIFACTS, artifact_id, body, artifact.version)])
+            also = [Replace(ARTIFACTS, artifact_id, body, artifact.version)]
+            await self._delete_with_links(project, version, also, now_us)
 
         await insisting(attempt)
 
-    async def delete_artifact(self, project: str, artifact_id: str) -> None:
-        """Deletes an artifact with all its versions. Raises `ArtifactNotFound`.
+    async def delete_artifact(self, project: str, artifact_id: str, now_us: int) -> None:
+        """Deletes an artifact with all its versions. Raises `ArtifactNotFound`, `VersionHeld`.
 
         The oldest go first: whatever is left after a crash is an artifact as before, and may be deleted again.
         """
+
+        await self._holds.check_artifact(project, artifact_id, now_us)
 
         async def attempt() -> bool:
             artifact = await self._artifact_document(project, artifact_id)
@@ -237,11 +243,31 @@ class ArtifactStore:
                 if last
                 else Replace(ARTIFACTS, artifact_id, artifact.body, artifact.version)
             )
-            await self._delete_with_links(project, version, [also])
+            await self._delete_with_links(project, version, [also], now_us)
             return last
 
         while not await insisting(attempt):
             pass
+
+    async def hold(self, version: ArtifactVersion, holder: str, end_us: int | None) -> None:
+        """Keeps a version from being deleted until a time, None for until it is released. Raises `VersionNotFound`."""
+
+        async def attempt() -> None:
+            key = _version_id(version.artifact_id, version.number)
+            try:
+                document = await self._documents.get(VERSIONS, version.project, key)
+            except DocumentMissing:
+                raise _version_not_found(version.artifact_id, version.number) from None
+            holding = await self._holds.holding(document, holder, end_us)
+            await self._documents.apply(
+                version.project, [Replace(VERSIONS, key, document.body, document.version), holding]
+            )
+
+        await insisting(attempt)
+
+    async def release(self, project: str, holder: str) -> None:
+        """Ends all that a holder holds in a project."""
+        await self._holds.release(project, holder)
 
     async def use(self, version: ArtifactVersion, run_id: str, now_us: int) -> None:
         """Records that a run uses a version. Raises `VersionNotFound` if it was deleted meanwhile."""
@@ -421,7 +447,9 @@ class ArtifactStore:
         page = await self._documents.query(LINKS, project, index, equal=(value,), limit=limit, cursor=cursor)
         return Page([_link(document) for document in page.documents], page.cursor)
 
-    async def _delete_with_links(self, project: str, version: Document, also: list[Operation]) -> None:
+    async def _delete_with_links(self, project: str, version: Document, also: Sequence[Operation], now_us: int) -> None:
+        # Looked for after the version was read: whoever comes to hold it now changes it.
+        ended = await self._holds.ended(project, version.id, now_us)
         while True:
             page = await self._documents.query(LINKS, project, "version", equal=(version.id,), limit=LINKS_PER_BATCH)
             links: list[Operation] = [Delete(LINKS, link.id) for link in page.documents]
@@ -429,7 +457,8 @@ class ArtifactStore:
                 break
             await self._documents.apply(project, links)
         await self._documents.apply(
-            project, [*also, Delete(VERSIONS, version.id, version.version), Delete(MANIFESTS, version.id), *links]
+            project,
+            [*also, Delete(VERSIONS, version.id, version.version), Delete(MANIFESTS, version.id), *links, *ended],
         )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "INSTALLATION_PERMISSIONS",
     "ROLE_PERMISSIONS",
     "SERVICE_PERMISSIONS",
+    "SERVICE_PROJECT_PERMISSIONS",
     "AccessGuard",
     "AccessRule",
     "AccessRuleInvalid",
@@ -57,6 +58,7 @@ _ADMIN = _EDITOR | {
     "models.manage",
     "models.promote",
     "artifacts.delete",
+    "artifacts.hold",
 }
 
 ROLE_PERMISSIONS: Mapping[Role, frozenset[str]] = MappingProxyType(
@@ -68,7 +70,10 @@ INSTALLATION_PERMISSIONS = frozenset({"projects.create"})
 """The permissions on the installation that its owners have."""
 
 SERVICE_PERMISSIONS = frozenset({"grants.watch"})
-"""The permissions on the installation that its services have. In every project they have those of a viewer."""
+"""The permissions on the installation that its services have."""
+
+SERVICE_PROJECT_PERMISSIONS = _VIEWER | {"artifacts.hold"}
+"""The permissions that services have in every project."""
 
 
 class TokenRevoked(Unauthenticated):
@@ -184,7 +189,8 @@ class Grants:
             if self.owns(caller) or caller.kind is PrincipalKind.SERVICE:
                 raise ProjectNotFound(f"There is no project projects/{project}.", project=f"projects/{project}")
             raise denied
-        if permission not in ROLE_PERMISSIONS[min(granted, caller.role)]:
+        service = caller.kind is PrincipalKind.SERVICE
+        if permission not in (SERVICE_PROJECT_PERMISSIONS if service else ROLE_PERMISSIONS[min(granted, caller.role)]):
             raise denied
 
     def _role(self, caller: Caller, project: str) -> Role | None:

@@ -2,15 +2,19 @@
 
 import contextlib
 from dataclasses import dataclass
+from typing import Any
 
+from penstock.api.artifact.v1 import artifact_service_pb2_grpc
 from penstock.api.registry.v1 import registry_service_pb2
 from penstock_kit.application import Application, Job
+from penstock_kit.calling import Neighbour
 from penstock_kit.clock import Clock
 from penstock_kit.server import Mount
 from penstock_kit.stores.blobs import BlobStore
 from penstock_kit.stores.documents import DocumentStore
 from penstock_kit.stores.open import open_blobs, open_documents
 from penstock_kit.threads import in_thread
+from penstock_registry.artifacts import HELD_COLLECTION, Artifacts, HoldKeeper
 from penstock_registry.events.dispatch import Dispatcher
 from penstock_registry.events.guard import TargetGuard
 from penstock_registry.events.secrets import SecretBox, check_keys, read_keys
@@ -28,7 +32,7 @@ from penstock_registry.store import COLLECTIONS, RegistryStore
 
 __all__ = ["SERVICE", "RegistryStores", "build", "open_stores"]
 
-ALL_COLLECTIONS = (*COLLECTIONS, *GATE_COLLECTIONS, *EVENT_COLLECTIONS)
+ALL_COLLECTIONS = (*COLLECTIONS, *GATE_COLLECTIONS, *EVENT_COLLECTIONS, HELD_COLLECTION)
 SERVICE = registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]
 
 
@@ -68,7 +72,20 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
     """Makes the registry service. Takes over the stores: closing the application closes them."""
     documents = stores.documents
     store = RegistryStore(documents, [collection.name for collection in GATE_COLLECTIONS])
-    service = RegistryService(store, clock)
+    neighbours: list[Neighbour] = []
+
+    def neighbour(name: str, stub: type[Any], address: str) -> Neighbour:
+        found = Neighbour(name, stub, address, settings.auth_address, settings.service_credential_file, clock)
+        neighbours.append(found)
+        return found
+
+    artifacts = holds = None
+    if settings.artifact_address:
+        artifacts = Artifacts(
+            neighbour("artifact", artifact_service_pb2_grpc.ArtifactServiceStub, settings.artifact_address)
+        )
+        holds = HoldKeeper(documents, artifacts)
+    service = RegistryService(store, clock, artifacts)
     gates = GateService(store, GateStore(documents), clock)
     hosts = (host.strip().lower() for host in settings.webhook_hosts.split(","))
     guard = TargetGuard([host for host in hosts if host])
@@ -79,12 +96,14 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
 
     async def close() -> None:
         await sender.close()
+        for one in neighbours:
+            await one.close()
         await stores.close()
 
     return Application(
         mounts=[Mount(SERVICE, RegistryServicer(service, gates, events, index))],
         jobs=[
-            *jobs(service, store, events, event_store, index, clock),
+            *jobs(service, store, events, event_store, index, holds, clock),
             Job("registry-webhooks", Dispatcher(event_store, sender, stores.box, clock).run),
         ],
         close=close,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from penstock_kit.application import Job
 from penstock_kit.clock import Clock
+from penstock_registry.artifacts import HoldKeeper
 from penstock_registry.events.service import EventService
 from penstock_registry.events.store import EventStore
 from penstock_registry.search import ModelIndex
@@ -15,6 +16,7 @@ from penstock_registry.store import RegistryStore
 __all__ = ["EVENTS_KEPT_S", "jobs"]
 
 DELETION_CHECK_INTERVAL_S = 60.0
+HOLDS_INTERVAL_S = 2.0
 KEEP_INTERVAL_S = 60.0
 PURGE_INTERVAL_S = 3_600.0
 RENEWAL_INTERVAL_S = 3_600.0
@@ -27,6 +29,7 @@ def jobs(
     webhooks: EventService,
     events: EventStore,
     index: ModelIndex,
+    holds: HoldKeeper | None,
     clock: Clock,
 ) -> list[Job]:
     """Returns the loops of a running service. Any replica may run them, several at once as well."""
@@ -40,7 +43,9 @@ def jobs(
         for project in await index.projects():
             await index.keep(project)
 
+    found = [] if holds is None else [Job("registry-keep-holds", _every(HOLDS_INTERVAL_S, holds.run_once))]
     return [
+        *found,
         Job("registry-finish-deletions", _every(DELETION_CHECK_INTERVAL_S, service.finish_deletions)),
         Job("registry-purge-events", _every(PURGE_INTERVAL_S, purge)),
         Job("registry-keep-columns", _every(KEEP_INTERVAL_S, keep)),

@@ -4,12 +4,17 @@ Each change is one atomic write: the record, its history and the event that tell
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
+from penstock_kit.calling import NeighbourUnavailable
 from penstock_kit.clock import Clock
+from penstock_kit.errors import PenstockError
 from penstock_kit.ids import derived_id, random_id
 from penstock_kit.names import ModelAliasName, ModelName, ModelVersionName, ProjectName
+from penstock_registry.artifacts import PENDING_S, Artifacts
+from penstock_registry.bodies import version_id
 from penstock_registry.changes import check_alias, check_expected, moved_alias, new_event
 from penstock_registry.domain import (
     LATEST,
@@ -64,10 +69,12 @@ class RegistryService:
     Args:
         store: The records.
         clock: The time.
+        artifacts: The artifact service, which keeps what versions name; None where there is none.
     """
 
-    def __init__(self, store: RegistryStore, clock: Clock) -> None:
+    def __init__(self, store: RegistryStore, clock: Clock, artifacts: Artifacts | None = None) -> None:
         self._store = store
+        self._artifacts = artifacts
         self._clock = clock
 
     # Models
@@ -152,11 +159,25 @@ class RegistryService:
             request_id: Unique per intended create; empty if it is not to be repeated.
             by: Who registers it.
 
-        Raises `ModelNotFound`, `FieldInvalid`, `VersionLimitReached`, `VersionTooLarge`.
+        Raises `ModelNotFound`, `FieldInvalid`, `VersionLimitReached`, `VersionTooLarge`, `NeighbourUnavailable`.
         """
         problem = version_problem(draft) or (baseline_problem(baseline) if baseline is not None else "")
         if problem:
             raise FieldInvalid(problem, field="version")
+        await self.get_model(parent)  # nothing is held for a model that is not there
+        pending = f"pending/{random_id()}"
+        try:
+            stored = await self._register(parent, await self._held(draft, pending), baseline, request_id, by)
+        except PenstockError:
+            await self._release(parent.project, pending, draft)
+            raise
+        await self._keep_held(stored.value)
+        await self._release(parent.project, pending, draft)
+        return stored
+
+    async def _register(
+        self, parent: ModelName, draft: ModelVersion, baseline: Baseline | None, request_id: str, by: str
+    ) -> Stored[ModelVersion]:
         now_us = self._clock.now_us()
         creation = derived_id(by, request_id, f"version {parent}") if request_id else ""
 
@@ -299,7 +320,8 @@ class RegistryService:
             operations += [replace_version(stored, gone), *delete_details(stored.value), event_operation(event)]
             return Step(replace(changed, update_us=now_us), operations)
 
-        await self._store.change_model(name.model.project, name.model.model_id, step)
+        stored = await self._store.change_model(name.model.project, name.model.model_id, step)
+        await self._release(name.model.project, version_id(stored.value.uid, name.number))
 
     # Aliases
 
@@ -370,6 +392,35 @@ class RegistryService:
         """Returns moves of the aliases of a model, newest first, and where to go on. Raises `ModelNotFound`."""
         model = (await self.get_model(parent)).value
         return await self._store.moves(model, alias, limit=limit, cursor=cursor)
+
+    async def _held(self, draft: ModelVersion, holder: str) -> ModelVersion:
+        """A version whose files are held for a while, with what the artifact service says of them.
+
+        Raises `FieldInvalid` if there are no such files, `NeighbourUnavailable`.
+        """
+        if self._artifacts is None or not draft.artifact_version:
+            return draft
+        held = await self._artifacts.hold(draft.artifact_version, holder, PENDING_S)
+        if held is None:
+            raise FieldInvalid(f"There is no {draft.artifact_version}.", field="version.artifact_version")
+        if draft.artifact_manifest not in {"", held.manifest}:
+            raise FieldInvalid(
+                f"{draft.artifact_version} has the manifest {held.manifest}, not this one.",
+                field="version.artifact_manifest",
+            )
+        return replace(draft, artifact_manifest=held.manifest, size_bytes=draft.size_bytes or held.size_bytes)
+
+    async def _keep_held(self, version: ModelVersion) -> None:
+        """Holds the files of a version for good."""
+        if self._artifacts is not None and version.artifact_version:
+            with suppress(NeighbourUnavailable):  # then `HoldKeeper` does it
+                await self._artifacts.hold(version.artifact_version, version_id(version.uid, version.number))
+
+    async def _release(self, project: str, holder: str, draft: ModelVersion | None = None) -> None:
+        """Ends a hold, which there is none of for a draft without files."""
+        if self._artifacts is not None and (draft is None or draft.artifact_version):
+            with suppress(NeighbourUnavailable):  # then it ends by itself, or `HoldKeeper` does it
+                await self._artifacts.release(project, holder)
 
     async def _version(self, name: ModelVersionName) -> tuple[Model, Stored[ModelVersion]]:
         model = (await self.get_model(name.model)).value

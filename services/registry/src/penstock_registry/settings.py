@@ -24,6 +24,9 @@ class RegistrySettings:
         mongo_driver: What drives MongoDB: `motor`, or its successor `pymongo`.
         secrets_key_file: Holds the keys that encrypt the secrets of webhooks and the tokens of CI systems, one per line; made
             if missing. None for `secrets.key` in `data_dir`. Replicas over one database need the same.
+        artifact_address: `host:port` of the artifact service, several replicas separated by commas. Without it versions are
+            registered unchecked, and what they name may be deleted.
+        tracking_address: The same of the tracking service. Without it lineage ends at the run.
         webhook_hosts: Hosts, `host` or `host:port`, separated by commas, to which webhooks may go although they have private
             addresses or no TLS. All others must be public and have it.
     """
@@ -35,4 +38,6 @@ class RegistrySettings:
     blobs_url: str = field(default="", repr=False)
     mongo_driver: MongoDriver = "motor"
     secrets_key_file: Path | None = None
+    artifact_address: str = ""
+    tracking_address: str = ""
     webhook_hosts: str = ""

@@ -145,6 +145,34 @@ class DeleteArtifactVersionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class HoldArtifactVersionRequest(_message.Message):
+    __slots__ = ("name", "holder", "lifetime_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    LIFETIME_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    holder: str
+    lifetime_s: int
+    def __init__(self, name: _Optional[str] = ..., holder: _Optional[str] = ..., lifetime_s: _Optional[int] = ...) -> None: ...
+
+class HoldArtifactVersionResponse(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: _artifact_pb2.ArtifactVersion
+    def __init__(self, version: _Optional[_Union[_artifact_pb2.ArtifactVersion, _Mapping]] = ...) -> None: ...
+
+class ReleaseArtifactVersionsRequest(_message.Message):
+    __slots__ = ("parent", "holder")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    holder: str
+    def __init__(self, parent: _Optional[str] = ..., holder: _Optional[str] = ...) -> None: ...
+
+class ReleaseArtifactVersionsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ListArtifactEntriesRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")
     PARENT_FIELD_NUMBER: _ClassVar[int]

@@ -115,6 +115,16 @@ class ArtifactServiceStub:
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteArtifactVersionRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteArtifactVersionResponse.FromString,
                 _registered_method=True)
+        self.HoldArtifactVersion = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/HoldArtifactVersion',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.HoldArtifactVersionRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.HoldArtifactVersionResponse.FromString,
+                _registered_method=True)
+        self.ReleaseArtifactVersions = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/ReleaseArtifactVersions',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ReleaseArtifactVersionsRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ReleaseArtifactVersionsResponse.FromString,
+                _registered_method=True)
         self.ListArtifactEntries = channel.unary_unary(
                 '/penstock.api.artifact.v1.ArtifactService/ListArtifactEntries',
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ListArtifactEntriesRequest.SerializeToString,
@@ -307,8 +317,9 @@ class ArtifactServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteArtifact(self, request, context):
-        """Deletes an artifact with all its versions and their lineage. Bytes that no other version
-        has go later, when garbage is collected. Errors: NOT_FOUND.
+        """Deletes an artifact with all its versions and their lineage. Bytes that no other version has go later, when garbage is
+        collected. Errors: NOT_FOUND, FAILED_PRECONDITION (VERSION_HELD; metadata `version`, `holder`) while somebody holds one of its
+        versions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -330,7 +341,23 @@ class ArtifactServiceServicer:
 
     def DeleteArtifactVersion(self, request, context):
         """Deletes a version and its lineage. Its number is not given again. Bytes that no other version has go later, when
-        garbage is collected. Errors: NOT_FOUND.
+        garbage is collected. Errors: NOT_FOUND, FAILED_PRECONDITION (VERSION_HELD; metadata `version`, `holder`) while somebody holds
+        it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldArtifactVersion(self, request, context):
+        """Keeps a version from being deleted for as long as the holder holds it: the registry holds what a version of a model names.
+        Safe to repeat; the last call decides until when. `latest` for its number means the newest one. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseArtifactVersions(self, request, context):
+        """Ends all that a holder holds in a project. Safe to repeat; no error if there is nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -548,6 +575,16 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.DeleteArtifactVersion,
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteArtifactVersionRequest.FromString,
                     response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteArtifactVersionResponse.SerializeToString,
+            ),
+            'HoldArtifactVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldArtifactVersion,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.HoldArtifactVersionRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.HoldArtifactVersionResponse.SerializeToString,
+            ),
+            'ReleaseArtifactVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseArtifactVersions,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ReleaseArtifactVersionsRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ReleaseArtifactVersionsResponse.SerializeToString,
             ),
             'ListArtifactEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListArtifactEntries,
@@ -1000,6 +1037,60 @@ class ArtifactService:
             '/penstock.api.artifact.v1.ArtifactService/DeleteArtifactVersion',
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteArtifactVersionRequest.SerializeToString,
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.DeleteArtifactVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldArtifactVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/HoldArtifactVersion',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.HoldArtifactVersionRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.HoldArtifactVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseArtifactVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/ReleaseArtifactVersions',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ReleaseArtifactVersionsRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.ReleaseArtifactVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
