@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from penstock_dashboard.components import notices, shell
 from penstock_dashboard.components.theme import THEME
+from penstock_dashboard.files import mount_files
 from penstock_dashboard.pages import router
 from penstock_dashboard.session import Sessions
 from penstock_dashboard.settings import Settings
@@ -68,6 +69,7 @@ def build(settings: Settings) -> Dashboard:
     server: Any = FastAPI(openapi_url=None)
     sessions.mount(server)
     mount_static(server)
+    mount_files(server, sessions)
     app = Dash(
         "penstock_dashboard",
         server=server,

@@ -10,7 +10,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from penstock.api.tracking.v1 import run_pb2
 
-__all__ = ["absolute_time", "count", "duration", "duration_between", "number", "relative_time", "seconds", "value"]
+__all__ = [
+    "absolute_time",
+    "count",
+    "duration",
+    "duration_between",
+    "number",
+    "relative_time",
+    "seconds",
+    "size",
+    "value",
+]
 
 SIGNIFICANT_DIGITS = 5
 """Digits of a metric that are shown; the full value is in the tooltip and the export."""
@@ -44,6 +54,18 @@ def number(x: float) -> str:
 def count(n: int, noun: str) -> str:
     """`1 run`, `1,234 runs`."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def size(n: int) -> str:
+    """Bytes in units of 1,000: `0 B`, `999 B`, `1.5 kB`, `64 MB`, `1.2 TB`."""
+    if n < 1000:
+        return f"{n} B"
+    x = float(n)
+    for unit in ("kB", "MB", "GB", "TB"):
+        x /= 1000
+        if x < 999.5 or unit == "TB":
+            return f"{x:.1f} {unit}" if x < 9.95 else f"{x:,.0f} {unit}"
+    raise AssertionError("the last unit takes all")
 
 
 def duration(length_s: float) -> str:

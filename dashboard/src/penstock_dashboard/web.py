@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from penstock_dashboard.files import FILES_POLICY, FILES_PREFIX
 from penstock_dashboard.session import COOKIE, cookie_is_plausible
 
 __all__ = ["Front", "content_security_policy", "mount_static"]
@@ -50,7 +51,7 @@ class Front:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["content-security-policy"] = self._policy
+                headers["content-security-policy"] = FILES_POLICY if path.startswith(FILES_PREFIX) else self._policy
                 headers["x-content-type-options"] = "nosniff"
                 headers["x-frame-options"] = "DENY"
                 headers["referrer-policy"] = "same-origin"
@@ -65,7 +66,8 @@ class Front:
                 target = "/sign-in" if where == "/" else f"/sign-in?next={quote(where, safe='/')}"
                 await RedirectResponse(target, status_code=303)(scope, receive, send_with_headers)
                 return
-            scope = {**scope, "path": "/", "raw_path": b"/"}
+            if not path.startswith(FILES_PREFIX):
+                scope = {**scope, "path": "/", "raw_path": b"/"}
         await self._app(scope, receive, send_with_headers)
 
 
@@ -81,6 +83,7 @@ def content_security_policy(script_hashes: Sequence[str]) -> str:
             f"script-src 'self' {' '.join(script_hashes)}",
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
+            "media-src 'self'",
             "font-src 'self' data:",
             "connect-src 'self'",
             "worker-src 'self'",

@@ -75,7 +75,7 @@ def project_switcher(projects: Sequence[auth_service_pb2.Project], current: str 
     """
     if current is None:
         return []
-    models = path.startswith(f"/projects/{current}/models")
+    place = next((place for place in ("/models", "/artifacts") if path.startswith(f"/projects/{current}{place}")), "")
     items = []
     for project in projects:
         project_id = project.name.removeprefix("projects/")
@@ -118,8 +118,8 @@ def project_switcher(projects: Sequence[auth_service_pb2.Project], current: str 
         html.Nav(
             className="project-nav",
             children=[
-                dcc.Link(title, href=f"/projects/{current}{place}", className="here" if here else "")
-                for title, place, here in (("Runs", "", not models), ("Models", "/models", models))
+                dcc.Link(title, href=f"/projects/{current}{leads}", className="here" if leads == place else "")
+                for title, leads in (("Runs", ""), ("Artifacts", "/artifacts"), ("Models", "/models"))
             ],
             **{"aria-label": "Project"},
         ),

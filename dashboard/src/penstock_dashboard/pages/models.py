@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlencode
+from urllib.parse import parse_qs, unquote, urlencode
 
 from dash import Dash, Input, Output, dcc, html
 
@@ -12,9 +12,9 @@ from penstock.api.registry.v1 import gate_pb2, model_pb2
 from penstock.client import AsyncClient
 from penstock.errors import InvalidInput, NotFound
 from penstock_dashboard import formatting
-from penstock_dashboard.components import notices
-from penstock_dashboard.components.icon import icon
+from penstock_dashboard.components import blocks, notices
 from penstock_dashboard.pages.context import Drawn, Visit
+from penstock_dashboard.paths import page_of
 
 __all__ = ["draw", "draw_model", "draw_version", "register"]
 
@@ -44,11 +44,11 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
     now_s = time.time()
     rows = [
         [
-            dcc.Link(_last(model.name), href=_model_path(model.name)),
+            dcc.Link(blocks.last(model.name), href=page_of(model.name)),
             str(model.latest_version or "–"),
             _aliases(model),
             _tags(model.tags),
-            _when(model.update_time, now_s),
+            blocks.when(model.update_time, now_s),
         ]
         for model in models
     ]
@@ -56,7 +56,8 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
         className="page page-wide",
         children=[
             html.Div([html.H1("Models"), html.Div(className="spacer"), _filter_box(wanted)], className="page-head"),
-            problem or _table(["Model", "Latest", "Aliases", "Tags", "Changed"], rows, _no_models(project, wanted)),
+            problem
+            or blocks.table(["Model", "Latest", "Aliases", "Tags", "Changed"], rows, _no_models(project, wanted)),
         ],
     )
     return Drawn(f"Models · {project}", content, project)
@@ -79,33 +80,33 @@ async def draw_model(client: AsyncClient, visit: Visit) -> Drawn:
     keys = sorted({metric.key for version in versions for metric in version.metrics if not metric.slice})[:6]
     rows = [
         [
-            dcc.Link(str(version.number), href=_version_path(version.name)),
+            dcc.Link(str(version.number), href=page_of(version.name)),
             ", ".join(version.aliases),
             *(_metric(version, key) for key in keys),
             _verdict_badge(passed.get(version.name)),
             version.creator.removeprefix("users/"),
-            _when(version.create_time, now_s),
+            blocks.when(version.create_time, now_s),
         ]
         for version in versions
     ]
-    title = _last(model.name)
+    title = blocks.last(model.name)
     content = html.Div(
         className="page page-wide",
         children=[
-            _breadcrumb(project, title),
+            blocks.breadcrumb([("Models", f"/projects/{project}/models")], title),
             html.Div(html.H1(title), className="page-head"),
-            _description(model.description),
-            _section(
+            blocks.description(model.description),
+            blocks.section(
                 "Versions",
                 len(rows),
-                _table(["Version", "Aliases", *keys, "Gate", "By", "Registered"], rows, "No version yet."),
+                blocks.table(["Version", "Aliases", *keys, "Gate", "By", "Registered"], rows, "No version yet."),
             ),
             html.Div(
                 className="overview",
                 children=[
                     html.Div([_policy_panel(policy), _verdicts_panel(verdicts, now_s)], className="overview-column"),
                     html.Div(
-                        [_moves_panel(moves, now_s), _pairs("Tags", sorted(model.tags.items()), "No tags.")],
+                        [_moves_panel(moves, now_s), blocks.pairs("Tags", sorted(model.tags.items()), "No tags.")],
                         className="overview-column",
                     ),
                 ],
@@ -123,14 +124,14 @@ async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
         client.model_version(f"{name}/versions/{number}"),
         client.verdicts(name, version=number, limit=1).to_list(),
     )
-    title = f"{_last(name)} / {number}"
+    title = f"{blocks.last(name)} / {number}"
     facts = [
         ("Aliases", ", ".join(version.aliases)),
         ("Registered", f"{formatting.absolute_time(version.create_time)} by {version.creator.removeprefix('users/')}"),
         ("Run", _run_link(version.run)),
         ("Stage", _stage(version)),
-        ("Files", version.artifact_version or version.artifact_manifest or version.source_uri),
-        ("Size", f"{version.size_bytes:,} bytes" if version.size_bytes else ""),
+        ("Files", _files(version)),
+        ("Size", formatting.size(version.size_bytes) if version.size_bytes else ""),
         ("Flavours", ", ".join(flavor.name for flavor in version.flavors)),
         ("Datasets", ", ".join(dataset.name for dataset in version.datasets)),
     ]
@@ -147,26 +148,28 @@ async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
     content = html.Div(
         className="page page-wide",
         children=[
-            _breadcrumb(project, title, model=name),
+            blocks.breadcrumb([("Models", f"/projects/{project}/models"), (blocks.last(name), page_of(name))], title),
             html.Div([html.H1(title), _verdict_badge(verdict)], className="page-head"),
-            _description(version.description),
+            blocks.description(version.description),
             html.Div(
                 className="overview",
                 children=[
                     html.Div(
                         [
-                            _pairs("About", [(key, content) for key, content in facts if content], ""),
-                            _pairs("Tags", sorted(version.tags.items()), "No tags."),
+                            blocks.pairs("About", [(key, content) for key, content in facts if content], ""),
+                            blocks.pairs("Tags", sorted(version.tags.items()), "No tags."),
                             _signature(version.signature),
                         ],
                         className="overview-column",
                     ),
                     html.Div(
                         [
-                            _section(
+                            blocks.section(
                                 "Metrics",
                                 len(metrics),
-                                _table(["Metric", "Slice", "Value", "Samples"], metrics, "No metrics were registered."),
+                                blocks.table(
+                                    ["Metric", "Slice", "Value", "Samples"], metrics, "No metrics were registered."
+                                ),
                             ),
                             _results(verdict),
                         ],
@@ -205,23 +208,6 @@ def _name(visit: Visit) -> str:
     return f"projects/{visit.parts['project']}/models/{unquote(visit.parts['model'])}"
 
 
-def _model_path(name: str) -> str:
-    project, model = name.split("/")[1], name.split("/")[3]
-    return f"/projects/{project}/models/{quote(model, safe='')}"
-
-
-def _version_path(name: str) -> str:
-    model, _, number = name.rpartition("/versions/")
-    return f"{_model_path(model)}/versions/{number}"
-
-
-def _breadcrumb(project: str, title: str, model: str | None = None) -> html.Nav:
-    parts: list[Any] = [dcc.Link("Models", href=f"/projects/{project}/models"), icon("chevron-right", 14)]
-    if model is not None:
-        parts += [dcc.Link(_last(model), href=_model_path(model)), icon("chevron-right", 14)]
-    return html.Nav([*parts, html.Span(title)], className="breadcrumb", **{"aria-label": "Breadcrumb"})
-
-
 def _filter_box(wanted: str) -> dcc.Input:
     return dcc.Input(
         id="models-filter",
@@ -238,41 +224,9 @@ def _no_models(project: str, wanted: str) -> str:
     return f"No model is registered yet: penstock model register NAME -p {project} --run RUN"
 
 
-def _description(text: str) -> Any:
-    return dcc.Markdown(text, className="markdown", link_target="_blank") if text else None
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], nothing: str) -> Any:
-    if not rows:
-        return html.P(nothing, className="quiet")
-    return html.Div(
-        html.Table(
-            [
-                html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
-                html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows]),
-            ],
-            className="plain-table",
-        ),
-        className="card table-card",
-    )
-
-
-def _section(title: str, count: int, body: Any) -> html.Section:
-    shown = html.Span(f"{count:,}", className="section-count") if count else None
-    return html.Section([html.H2([title, shown]), body], className="plain-section")
-
-
-def _pairs(title: str, pairs: Sequence[tuple[Any, Any]], nothing: str) -> html.Section:
-    body: Any = html.P(nothing, className="quiet")
-    if pairs:
-        rows = [html.Tr([html.Th(key, scope="row"), html.Td(content)]) for key, content in pairs]
-        body = html.Table(html.Tbody(rows), className="key-values")
-    return html.Section([html.H2(title), body], className="card panel")
-
-
 def _policy_panel(policy: gate_pb2.GatePolicy | None) -> html.Section:
     if policy is None:
-        return _pairs("Gate policy", [], "None: every alias moves freely.")
+        return blocks.pairs("Gate policy", [], "None: every alias moves freely.")
     pairs = [(check.id, _check_text(check)) for check in policy.checks]
     pairs += [
         (
@@ -283,7 +237,7 @@ def _policy_panel(policy: gate_pb2.GatePolicy | None) -> html.Section:
         )
         for protected in policy.protected_aliases
     ]
-    return _pairs(f"Gate policy, revision {policy.revision}", pairs, "No checks.")
+    return blocks.pairs(f"Gate policy, revision {policy.revision}", pairs, "No checks.")
 
 
 def _check_text(check: gate_pb2.GateCheck) -> str:
@@ -314,22 +268,22 @@ def _slices(slices: Sequence[str]) -> str:
 def _verdicts_panel(verdicts: Sequence[gate_pb2.Verdict], now_s: float) -> html.Section:
     pairs = [
         (
-            html.Span(["version ", dcc.Link(_last(verdict.version), href=_version_path(verdict.version))]),
-            html.Span([_verdict_badge(verdict), " ", _when(verdict.create_time, now_s)]),
+            html.Span(["version ", dcc.Link(blocks.last(verdict.version), href=page_of(verdict.version))]),
+            html.Span([_verdict_badge(verdict), " ", blocks.when(verdict.create_time, now_s)]),
         )
         for verdict in verdicts
     ]
-    return _pairs("Verdicts", pairs, "No version was checked yet.")
+    return blocks.pairs("Verdicts", pairs, "No version was checked yet.")
 
 
 def _moves_panel(moves: Sequence[model_pb2.AliasMove], now_s: float) -> html.Section:
     pairs = [
         (
-            f"{_last(move.alias)}: {move.from_version or 'none'} → {move.to_version or 'none'}",
+            f"{blocks.last(move.alias)}: {move.from_version or 'none'} → {move.to_version or 'none'}",
             html.Span(
                 [
                     f"{move.principal.removeprefix('users/')}, ",
-                    _when(move.move_time, now_s),
+                    blocks.when(move.move_time, now_s),
                     f" · {move.reason}" if move.reason else "",
                     f" · approved by {', '.join(who.removeprefix('users/') for who in move.approvers)}"
                     if move.approvers
@@ -339,22 +293,22 @@ def _moves_panel(moves: Sequence[model_pb2.AliasMove], now_s: float) -> html.Sec
         )
         for move in moves
     ]
-    return _pairs("Moves of aliases", pairs, "No alias was moved yet.")
+    return blocks.pairs("Moves of aliases", pairs, "No alias was moved yet.")
 
 
 def _results(verdict: gate_pb2.Verdict | None) -> html.Section:
     if verdict is None:
-        return _section("Gate", 0, html.P("It was not checked yet: penstock gate check", className="quiet"))
+        return blocks.section("Gate", 0, html.P("It was not checked yet: penstock gate check", className="quiet"))
     rows = [
         [
             f"{result.check} [{result.slice}]" if result.slice else result.check,
-            _badge(*OUTCOMES.get(result.outcome, ("unknown", "state-scheduled"))),
+            blocks.badge(*OUTCOMES.get(result.outcome, ("unknown", "state-scheduled"))),
             result.message,
         ]
         for result in verdict.results
     ]
     title = f"Gate, policy revision {verdict.policy_revision}"
-    return _section(title, len(rows), _table(["Check", "Outcome", "Found"], rows, "No checks."))
+    return blocks.section(title, len(rows), blocks.table(["Check", "Outcome", "Found"], rows, "No checks."))
 
 
 def _signature(signature: model_pb2.ModelSignature) -> html.Section:
@@ -363,24 +317,24 @@ def _signature(signature: model_pb2.ModelSignature) -> html.Section:
         for kind, fields in (("input", signature.inputs), ("output", signature.outputs), ("param", signature.params))
         for field in fields
     ]
-    return _pairs("Signature", pairs, "No signature was given.")
+    return blocks.pairs("Signature", pairs, "No signature was given.")
 
 
 def _verdict_badge(verdict: gate_pb2.Verdict | None) -> Any:
     if verdict is None:
         return None
-    return _badge("passed", "state-finished") if verdict.passed else _badge("failed", "state-failed")
-
-
-def _badge(word: str, state: str) -> html.Span:
-    """A coloured dot and the word: colour alone says nothing to many."""
-    return html.Span(
-        [html.Span(className="state-dot", **{"aria-hidden": "true"}), word.capitalize()], className=f"state {state}"
-    )
+    return blocks.badge("passed", "state-finished") if verdict.passed else blocks.badge("failed", "state-failed")
 
 
 def _run_link(run: str) -> Any:
-    return dcc.Link(_last(run)[:8], href=f"/{run}") if run else ""
+    return dcc.Link(blocks.last(run)[:8], href=page_of(run)) if run else ""
+
+
+def _files(version: model_pb2.ModelVersion) -> Any:
+    """The version of an artifact that has the files, as a link to it; else what else is known of where they are."""
+    if name := version.artifact_version:
+        return dcc.Link(f"{name.split('/')[3]} / {blocks.last(name)}", href=page_of(name))
+    return version.artifact_manifest or version.source_uri
 
 
 def _stage(version: model_pb2.ModelVersion) -> str:
@@ -394,16 +348,8 @@ def _metric(version: model_pb2.ModelVersion, key: str) -> Any:
 
 
 def _aliases(model: model_pb2.Model) -> str:
-    return ", ".join(f"{_last(alias.name)} → {_last(alias.version)}" for alias in model.aliases)
+    return ", ".join(f"{blocks.last(alias.name)} → {blocks.last(alias.version)}" for alias in model.aliases)
 
 
 def _tags(tags: Any) -> str:
     return ", ".join(f"{key}={text}" for key, text in sorted(tags.items())[:5])
-
-
-def _when(time_: Any, now_s: float) -> html.Span:
-    return html.Span(formatting.relative_time(time_, now_s=now_s), title=formatting.absolute_time(time_))
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]
