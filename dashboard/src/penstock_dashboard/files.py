@@ -1,4 +1,4 @@
-"""The files themselves over HTTP: `GET /files/{name of a version, a run or a logged model}?path=`, with ranges.
+"""The files themselves over HTTP: `GET /download/{name of a version, a run or a logged model}?path=`, with ranges.
 
 What somebody uploaded must never act as a page of ours. So each file comes as an attachment, in a sandbox without an origin,
 as no other type than that of an image, a sound or a film, told by its name, and the browser is forbidden to guess one. An
@@ -15,12 +15,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from penstock.api.artifact.v1 import artifact_service_pb2
-from penstock.errors import AuthenticationFailed, InvalidInput, NotFound, PenstockError, PermissionDenied
+from penstock.errors import AuthenticationFailed, Conflict, InvalidInput, NotFound, PenstockError, PermissionDenied
 from penstock_dashboard.session import COOKIE, Sessions
 
 __all__ = ["FILES_POLICY", "FILES_PREFIX", "mount_files"]
 
-FILES_PREFIX: Final = "/files/"
+FILES_PREFIX: Final = "/download/"
 FILES_POLICY: Final = "default-src 'none'; sandbox"
 """The content security policy of a file, should it be opened as a page."""
 
@@ -59,6 +59,8 @@ def mount_files(server: FastAPI, sessions: Sessions) -> None:
             return _refusal(403, error)
         except NotFound as error:
             return _refusal(404, error)
+        except Conflict as error:
+            return _refusal(409, error)
         except InvalidInput as error:
             return _refusal(416 if error.reason == "RANGE_INVALID" else 400, error)
         except PenstockError as error:

@@ -66,7 +66,11 @@ class Front:
                 target = "/sign-in" if where == "/" else f"/sign-in?next={quote(where, safe='/')}"
                 await RedirectResponse(target, status_code=303)(scope, receive, send_with_headers)
                 return
-            if not path.startswith(FILES_PREFIX):
+            if path.startswith(FILES_PREFIX):
+                # Ranges are of the file itself: it must not be compressed on its way.
+                headers = [header for header in scope["headers"] if header[0] != b"accept-encoding"]
+                scope = {**scope, "headers": headers}
+            else:
                 scope = {**scope, "path": "/", "raw_path": b"/"}
         await self._app(scope, receive, send_with_headers)
 

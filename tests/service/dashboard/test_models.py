@@ -1,21 +1,15 @@
 """The pages of models, drawn from the real services."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from plotly.utils import PlotlyJSONEncoder
 from support.installation import Installation, installation
+from support.pages import drawn
 
 from penstock.api.registry.v1 import gate_pb2, model_pb2
-from penstock.client import AsyncClient, Client
+from penstock.client import Client
 from penstock.errors import NotFound
 from penstock_dashboard.pages import models
-from penstock_dashboard.pages.context import Drawn, Visit
-from penstock_dashboard.settings import Settings
-
-PROJECT = {"project": "default"}
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +35,6 @@ def _fill(client: Client) -> None:
     client.check_gate(f"{name}/2")
     client.promote(f"{name}/2", "production", reason="good enough")
     client.create_model("empty")
-
-
-async def drawn(server: Installation, page: Any, search: str = "", **parts: str) -> tuple[Drawn, str]:
-    """A page, and all that it holds as text."""
-    settings = Settings(gateway_http=server.http, gateway_grpc=server.grpc)
-    async with AsyncClient(server.connection) as client:
-        found = await page(client, Visit("/", search, {**PROJECT, **parts}, settings))
-    return found, json.dumps(found.content, cls=PlotlyJSONEncoder, ensure_ascii=False)
 
 
 async def test_the_list_of_models(server: Installation) -> None:

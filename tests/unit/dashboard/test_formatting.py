@@ -104,3 +104,21 @@ def test_count() -> None:
     assert formatting.count(1, "run") == "1 run"
     assert formatting.count(0, "run") == "0 runs"
     assert formatting.count(12345, "run") == "12,345 runs"
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_950, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (64_000_000, "64 MB"),
+        (5 * 10**15, "5,000 TB"),
+    ],
+)
+def test_sizes(n: int, text: str) -> None:
+    assert formatting.size(n) == text

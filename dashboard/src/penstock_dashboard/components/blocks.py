@@ -52,12 +52,22 @@ def section(title: str, count: int, body: Any) -> html.Section:
     return html.Section([html.H2([title, _count(count)]), body], className="plain-section")
 
 
-def pairs(title: str, rows: Sequence[tuple[Any, Any]], nothing: str, *, count: int = 0) -> html.Section:
-    """A card of names and what belongs to them."""
+def pairs(
+    title: str, rows: Sequence[tuple[Any, Any]], nothing: str, *, count: int = 0, code: bool = False
+) -> html.Section:
+    """A card of names and what belongs to them.
+
+    Args:
+        title: The title.
+        rows: Names and contents.
+        nothing: What is said if there are none.
+        count: Shown beside the title if it is not 0.
+        code: Whether the contents are values of a machine, which are written in letters of one width.
+    """
     body: Any = html.P(nothing, className="quiet")
     if rows:
         lines = [html.Tr([html.Th(key, scope="row"), html.Td(content)]) for key, content in rows]
-        body = html.Table(html.Tbody(lines), className="key-values")
+        body = html.Table(html.Tbody(lines), className="key-values" if code else "key-values prose")
     return html.Section([html.H2([title, _count(count)]), body], className="card panel")
 
 

@@ -9,11 +9,16 @@ from dash import dcc, html
 
 from penstock.api.artifact.v1 import preview_pb2
 from penstock.client import AsyncClient
+from penstock.errors import Conflict, NotFound
 from penstock_dashboard import formatting
 from penstock_dashboard.components.icon import icon
 
-__all__ = ["Item", "download_path", "explorer", "file_preview", "media"]
+__all__ = ["ITEMS_MAX", "PATH_CHARS_MAX", "Item", "download_path", "explorer", "file_preview", "media"]
 
+ITEMS_MAX = 1_000
+"""Files and directories that the list of one directory shows."""
+PATH_CHARS_MAX = 1_100
+"""Of a path in an address."""
 IMAGE_BYTES_MAX = 32_000_000
 """Larger images are not shown: they are downloaded."""
 
@@ -24,7 +29,7 @@ class Item:
 
     Attributes:
         name: Its name in the directory.
-        path: Its path; that of a directory ends with a slash.
+        path: Its path; that of a directory ends with a slash, and is empty for the uppermost one.
         size: Its bytes; None for a directory, or if it is unknown.
         uri: Where a reference leads; empty for what is stored.
     """
@@ -37,7 +42,7 @@ class Item:
     @property
     def is_directory(self) -> bool:
         """Whether it is a directory."""
-        return self.path.endswith("/")
+        return self.path.endswith("/") or not self.path
 
 
 def explorer(page: str, items: Sequence[Item], chosen: str, shown: Any, *, more: str = "") -> html.Div:
@@ -69,15 +74,20 @@ def explorer(page: str, items: Sequence[Item], chosen: str, shown: Any, *, more:
     )
 
 
-async def file_preview(client: AsyncClient, owner: str, path: str) -> html.Section:
-    """What can be shown of a file, and the way to download it. Raises `NotFound`, `Conflict` for a reference.
+async def file_preview(client: AsyncClient, owner: str, path: str) -> Any:
+    """What can be shown of a file, and the way to download it; a hint for a directory, a sentence for what is not there.
 
     Args:
         client: The visitor's client.
         owner: The name of the version, the run or the logged model that has it.
-        path: Its path.
+        path: Its path; that of a directory ends with a slash or is empty.
     """
-    response = await client.artifact_service.PreviewFile(preview_pb2.PreviewFileRequest(name=owner, path=path))
+    if not path or path.endswith("/"):
+        return html.P("Choose a file to see what is in it.", className="quiet preview-hint")
+    try:
+        response = await client.artifact_service.PreviewFile(preview_pb2.PreviewFileRequest(name=owner, path=path))
+    except (NotFound, Conflict) as error:  # it is gone, or a reference
+        return html.P(error.message, className="quiet preview-hint")
     found = response.preview
     note, body = _content(found, owner, path)
     return html.Section(
@@ -121,7 +131,7 @@ def media(owner: str, path: str, media_type: str, *, label: str) -> Any:
 
 def download_path(owner: str, path: str) -> str:
     """The path under which the dashboard serves a file."""
-    return f"/files/{quote(owner)}?{urlencode({'path': path})}"
+    return f"/download/{quote(owner)}?{urlencode({'path': path})}"
 
 
 def _row(page: str, item: Item, chosen: bool) -> html.Li:

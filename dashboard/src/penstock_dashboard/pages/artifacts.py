@@ -11,12 +11,13 @@ from dash import dcc, html
 from penstock.api.artifact.v1 import artifact_pb2
 from penstock.api.registry.v1 import model_pb2
 from penstock.client import AsyncClient
-from penstock.errors import NotFound, PenstockError
+from penstock.errors import PenstockError
 from penstock_dashboard import formatting
 from penstock_dashboard.components import blocks
-from penstock_dashboard.components.files import Item, explorer, file_preview
+from penstock_dashboard.components.files import ITEMS_MAX, PATH_CHARS_MAX, Item, explorer, file_preview
 from penstock_dashboard.components.snippet import copy_button
 from penstock_dashboard.pages.context import Drawn, Visit
+from penstock_dashboard.pages.run_files import run_title
 from penstock_dashboard.paths import page_of
 
 __all__ = ["draw", "draw_artifact", "draw_version"]
@@ -25,9 +26,6 @@ ARTIFACTS_MAX = 1_000
 VERSIONS_MAX = 200
 LINKS_MAX = 50
 """Runs and models of the lineage."""
-ITEMS_MAX = 1_000
-"""Files and directories that the list of one directory shows."""
-PATH_CHARS_MAX = 1_100
 
 
 async def draw(client: AsyncClient, visit: Visit) -> Drawn:
@@ -141,7 +139,9 @@ async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
             ),
             _facts(version),
             blocks.description(version.description),
-            explorer(visit.path, shown, chosen, await _chosen(client, version, entries, chosen), more=more),
+            explorer(
+                visit.path, shown, chosen, await file_preview(client, version.name, _shown(entries, chosen)), more=more
+            ),
             html.Div(
                 className="overview",
                 children=[
@@ -154,22 +154,12 @@ async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
     return Drawn(title, content, project)
 
 
-async def _chosen(
-    client: AsyncClient,
-    version: artifact_pb2.ArtifactVersion,
-    entries: Sequence[artifact_pb2.ManifestEntry],
-    chosen: str,
-) -> Any:
-    """What is shown of the chosen path."""
-    if chosen.endswith("/") or not chosen:
-        readme = f"{chosen}README.md"
-        if not any(entry.path == readme and entry.HasField("file") for entry in entries):
-            return html.P("Choose a file to see what is in it.", className="quiet preview-hint")
-        chosen = readme
-    try:
-        return await file_preview(client, version.name, chosen)
-    except NotFound as error:
-        return html.P(error.message, className="quiet preview-hint")
+def _shown(entries: Sequence[artifact_pb2.ManifestEntry], chosen: str) -> str:
+    """The path of what is shown when a path is chosen: of a directory, what it says about itself."""
+    readme = f"{chosen}README.md"
+    if (not chosen or chosen.endswith("/")) and any(entry.path == readme for entry in entries):
+        return readme
+    return chosen
 
 
 def _items(entries: Sequence[artifact_pb2.ManifestEntry], directory: str) -> list[Item]:
@@ -182,14 +172,13 @@ def _items(entries: Sequence[artifact_pb2.ManifestEntry], directory: str) -> lis
             continue
         name, slash, _ = entry.path[start:].partition("/")
         if slash:
-            size = entry.file.blob.size_bytes if entry.HasField("file") else 0
-            directories[name] = directories.get(name, 0) + size
+            directories[name] = directories.get(name, 0) + entry.file.blob.size_bytes
         elif entry.HasField("file"):
             files.append(Item(name, entry.path, entry.file.blob.size_bytes))
         else:
             size_known = entry.reference.size_bytes if entry.reference.HasField("size_bytes") else None
             files.append(Item(name, entry.path, size_known, entry.reference.uri))
-    above = [Item(name, f"{_below(directory, name)}/", size) for name, size in directories.items()]
+    above = [Item(name, f"{_below(directory, name)}/", size or None) for name, size in directories.items()]
     return above + files
 
 
@@ -219,7 +208,7 @@ def _models_panel(models: Sequence[model_pb2.ModelVersion]) -> html.Section:
 
 
 async def _runs(client: AsyncClient, links: Sequence[artifact_pb2.ArtifactLink]) -> html.Section:
-    titles = await asyncio.gather(*(_run_title(client, link.run) for link in links))
+    titles = await asyncio.gather(*(run_title(client, link.run) for link in links))
     rows = [
         (
             "Written by" if link.kind == artifact_pb2.ARTIFACT_LINK_KIND_WRITTEN else "Used by",
@@ -228,14 +217,6 @@ async def _runs(client: AsyncClient, links: Sequence[artifact_pb2.ArtifactLink])
         for link, title in sorted(zip(links, titles, strict=True), key=lambda pair: pair[0].kind)
     ]
     return blocks.pairs("Runs", rows, "No run wrote or used this version.", count=len(rows))
-
-
-async def _run_title(client: AsyncClient, name: str) -> str:
-    try:
-        run = await client.run(name, fields=["display_name"])
-    except PenstockError:
-        return blocks.last(name)[:8]  # it was deleted
-    return run.display_name or blocks.last(name)[:8]
 
 
 def _facts(version: artifact_pb2.ArtifactVersion) -> html.Div:

@@ -14,6 +14,7 @@ from penstock.errors import InvalidInput, NotFound
 from penstock_dashboard import formatting
 from penstock_dashboard.components import blocks, notices
 from penstock_dashboard.pages.context import Drawn, Visit
+from penstock_dashboard.pages.run_files import run_title
 from penstock_dashboard.paths import page_of
 
 __all__ = ["draw", "draw_model", "draw_version", "register"]
@@ -106,7 +107,10 @@ async def draw_model(client: AsyncClient, visit: Visit) -> Drawn:
                 children=[
                     html.Div([_policy_panel(policy), _verdicts_panel(verdicts, now_s)], className="overview-column"),
                     html.Div(
-                        [_moves_panel(moves, now_s), blocks.pairs("Tags", sorted(model.tags.items()), "No tags.")],
+                        [
+                            _moves_panel(moves, now_s),
+                            blocks.pairs("Tags", sorted(model.tags.items()), "No tags.", code=True),
+                        ],
                         className="overview-column",
                     ),
                 ],
@@ -124,25 +128,17 @@ async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
         client.model_version(f"{name}/versions/{number}"),
         client.verdicts(name, version=number, limit=1).to_list(),
     )
+    run = dcc.Link(await run_title(client, version.run), href=page_of(version.run)) if version.run else ""
     title = f"{blocks.last(name)} / {number}"
     facts = [
         ("Aliases", ", ".join(version.aliases)),
         ("Registered", f"{formatting.absolute_time(version.create_time)} by {version.creator.removeprefix('users/')}"),
-        ("Run", _run_link(version.run)),
+        ("Run", run),
         ("Stage", _stage(version)),
         ("Files", _files(version)),
         ("Size", formatting.size(version.size_bytes) if version.size_bytes else ""),
         ("Flavours", ", ".join(flavor.name for flavor in version.flavors)),
         ("Datasets", ", ".join(dataset.name for dataset in version.datasets)),
-    ]
-    metrics = [
-        [
-            metric.key,
-            metric.slice,
-            html.Span(formatting.number(metric.value), title=repr(metric.value)),
-            f"{len(metric.samples):,}" if metric.samples else "",
-        ]
-        for metric in version.metrics
     ]
     verdict = verdicts[0] if verdicts else None
     content = html.Div(
@@ -157,20 +153,14 @@ async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
                     html.Div(
                         [
                             blocks.pairs("About", [(key, content) for key, content in facts if content], ""),
-                            blocks.pairs("Tags", sorted(version.tags.items()), "No tags."),
+                            blocks.pairs("Tags", sorted(version.tags.items()), "No tags.", code=True),
                             _signature(version.signature),
                         ],
                         className="overview-column",
                     ),
                     html.Div(
                         [
-                            blocks.section(
-                                "Metrics",
-                                len(metrics),
-                                blocks.table(
-                                    ["Metric", "Slice", "Value", "Samples"], metrics, "No metrics were registered."
-                                ),
-                            ),
+                            _metrics(version),
                             _results(verdict),
                         ],
                         className="overview-column",
@@ -311,23 +301,36 @@ def _results(verdict: gate_pb2.Verdict | None) -> html.Section:
     return blocks.section(title, len(rows), blocks.table(["Check", "Outcome", "Found"], rows, "No checks."))
 
 
+def _metrics(version: model_pb2.ModelVersion) -> html.Section:
+    """The metrics; slices and numbers of samples only where there are some."""
+    sliced = any(metric.slice for metric in version.metrics)
+    sampled = any(metric.samples for metric in version.metrics)
+    heads = ["Metric", *(["Slice"] if sliced else []), "Value", *(["Samples"] if sampled else [])]
+    rows = [
+        [
+            metric.key,
+            *([metric.slice] if sliced else []),
+            html.Span(formatting.number(metric.value), title=repr(metric.value)),
+            *([f"{len(metric.samples):,}" if metric.samples else ""] if sampled else []),
+        ]
+        for metric in version.metrics
+    ]
+    return blocks.section("Metrics", len(rows), blocks.table(heads, rows, "No metrics were registered."))
+
+
 def _signature(signature: model_pb2.ModelSignature) -> html.Section:
     pairs = [
         (f"{kind} {field.name}".strip(), f"{field.datatype} {list(field.shape)}{' optional' if field.optional else ''}")
         for kind, fields in (("input", signature.inputs), ("output", signature.outputs), ("param", signature.params))
         for field in fields
     ]
-    return blocks.pairs("Signature", pairs, "No signature was given.")
+    return blocks.pairs("Signature", pairs, "No signature was given.", code=True)
 
 
 def _verdict_badge(verdict: gate_pb2.Verdict | None) -> Any:
     if verdict is None:
         return None
     return blocks.badge("passed", "state-finished") if verdict.passed else blocks.badge("failed", "state-failed")
-
-
-def _run_link(run: str) -> Any:
-    return dcc.Link(blocks.last(run)[:8], href=page_of(run)) if run else ""
 
 
 def _files(version: model_pb2.ModelVersion) -> Any:

@@ -12,7 +12,7 @@ from penstock.api.auth.v1 import auth_service_pb2
 from penstock.client import AsyncClient
 from penstock.errors import AuthenticationFailed, PenstockError
 from penstock_dashboard.components import notices, shell
-from penstock_dashboard.pages import artifacts, compare, models, projects, run, runs
+from penstock_dashboard.pages import artifacts, compare, models, projects, run, run_files, runs
 from penstock_dashboard.pages.context import Drawn, Visit, visitor_client
 from penstock_dashboard.session import Sessions
 from penstock_dashboard.settings import Settings
@@ -36,6 +36,7 @@ _PAGES = (
     _Page(re.compile(_PROJECT), runs.draw),
     _Page(re.compile(_PROJECT + r"/runs"), runs.draw),
     _Page(re.compile(_PROJECT + r"/runs/(?P<run_id>[0-9a-f]{32})"), run.draw),
+    _Page(re.compile(_PROJECT + r"/runs/(?P<run_id>[0-9a-f]{32})/files"), run_files.draw),
     _Page(re.compile(_PROJECT + r"/compare"), compare.draw),
     _Page(re.compile(_PROJECT + r"/artifacts"), artifacts.draw),
     _Page(re.compile(_PROJECT + r"/artifacts/(?P<artifact>[^/]+)"), artifacts.draw_artifact),

@@ -7,6 +7,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, set_props
+from dash.exceptions import PreventUpdate
 
 from penstock.api.tracking.v1 import experiment_pb2, run_pb2, tracking_service_pb2
 from penstock.client import AsyncClient
@@ -15,7 +16,7 @@ from penstock_dashboard.components import charts
 from penstock_dashboard.components.badges import state_badge
 from penstock_dashboard.components.icon import icon
 from penstock_dashboard.components.snippet import copy_button
-from penstock_dashboard.pages import edit
+from penstock_dashboard.pages import edit, run_files
 from penstock_dashboard.pages.context import Drawn, Visit, visitor_client
 from penstock_dashboard.session import Sessions
 
@@ -67,6 +68,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
                         [
                             dmc.TabsTab("Charts", value="charts"),
                             dmc.TabsTab("Overview", value="overview"),
+                            dmc.TabsTab("Files", value="files"),
                         ]
                     ),
                     dmc.TabsPanel(
@@ -74,6 +76,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
                         value="charts",
                     ),
                     dmc.TabsPanel(html.Div(_overview(run), id="run-overview"), value="overview"),
+                    dmc.TabsPanel(html.Div(id="run-files", className="tab-panel"), value="files"),
                 ],
             ),
         ],
@@ -113,6 +116,17 @@ def register(app: Dash, sessions: Sessions) -> None:
             _overview(run),
             interval_ms,
         )
+
+    @app.callback(
+        Output("run-files", "children"),
+        Input("run-tabs", "value"),
+        State("run-context", "data"),
+        prevent_initial_call=True,
+    )
+    async def show_files(tab: str, context: dict[str, Any]) -> Any:
+        if tab != "files":
+            raise PreventUpdate
+        return await run_files.files_of(visitor_client(sessions), context["name"], "")
 
     charts.register_tick(app, "run-tick", "run-interval")
 
