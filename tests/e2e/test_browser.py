@@ -4,6 +4,7 @@ Screenshots are written to `test-results/`. Every test ends with the check that 
 and reported no error, a violation of the content security policy included.
 """
 
+import base64
 import json
 import os
 import re
@@ -467,6 +468,36 @@ def test_models_their_versions_and_gates(browser: Browser, platform: Platform, t
     browser.shot("model-version")
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", name="Runs")).to_be_visible(timeout=WAIT_MS)
+
+
+def test_files_of_artifacts_and_runs(browser: Browser, platform: Platform, tmp_path: Path) -> None:
+    folder = tmp_path / "reader"
+    (folder / "plots").mkdir(parents=True)
+    pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+    (folder / "plots" / "loss.png").write_bytes(base64.b64decode(pixel))
+    (folder / "table.csv").write_text("epoch,loss\n1,0.5\n")
+    (folder / "page.html").write_text("<h1>Not ours</h1>")
+    subprocess.run([PENSTOCK, "artifact", "put", "reader", folder], env=platform.env, capture_output=True, check=True)
+    browser.sign_in()
+    page = browser.page
+    page.get_by_role("link", name="Artifacts", exact=True).click()
+    page.get_by_role("link", name="reader", exact=True).click()
+    page.get_by_role("cell", name="1", exact=True).first.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="reader / 1")).to_be_visible(timeout=WAIT_MS)
+    page.get_by_role("link", name="table.csv").click()
+    expect(page.get_by_text("1 row, 2 columns")).to_be_visible(timeout=WAIT_MS)
+    browser.shot("artifact-table")
+    page.get_by_role("link", name="page.html").click()
+    expect(page.get_by_text("<h1>Not ours</h1>")).to_be_visible(timeout=WAIT_MS)
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="Download").click()
+    assert downloading.value.path().read_text() == "<h1>Not ours</h1>"
+    page.get_by_role("link", name="plots").click()
+    page.get_by_role("link", name="loss.png").click()
+    shown = page.locator(".preview-image")
+    expect(shown).to_be_visible(timeout=WAIT_MS)
+    page.wait_for_function("document.querySelector('.preview-image').naturalWidth === 1")
+    browser.shot("artifact-image")
 
 
 def test_what_does_not_exist_is_said_in_words(browser: Browser) -> None:
