@@ -70,11 +70,11 @@ def test_runs_grow_and_nothing_is_added_twice(
 
     assert imported_files(client, f"projects/{project}/runs/{child}") == logged["files"][child]
     assert imported_files(client, f"projects/{project}/runs/{parent}") == {}
-    assert (done.summary["files"], done.summary["files_added"]) == (4, 4)
+    assert (done.summary["files"], done.summary["files_added"]) == (6, 6)
 
     again = run_import(platform, "mlflow", store, "-p", project)
     assert again.outcomes() == dict.fromkeys((parent, child, failed), "unchanged")
-    assert (again.summary["files"], again.summary["files_added"]) == (4, 0)
+    assert (again.summary["files"], again.summary["files_added"]) == (6, 0)
 
     changed = writer.ask("change_files", uri=store, run=child)
     done = run_import(platform, "mlflow", store, "-p", project)

@@ -9,7 +9,7 @@ from typing import Any
 os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # newer versions keep folders for those who insist
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from serving import bits, serve
 
 BEGAN_MS = 1_700_000_000_000
@@ -51,10 +51,25 @@ def log_files(client: MlflowClient, run_id: str, files: dict[str, bytes]) -> dic
     return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
+def log_model(client: MlflowClient, experiment: str, run_id: str, content: bytes) -> dict[str, str]:
+    """Logs a model as MLflow 3 does, beside the run. Returns the digest of its file by the path that it is to have."""
+    model = client.create_logged_model(experiment, name="reader", source_run_id=run_id)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "sub").mkdir()
+        Path(folder, "sub", "MLmodel").write_bytes(content)
+        client.log_model_artifacts(model.model_id, folder)
+    client.finalize_logged_model(model.model_id, "READY")
+    return {"sub/MLmodel": hashlib.sha256(content).hexdigest()}
+
+
 def write(uri: str, rows: int) -> dict[str, Any]:
     """A run that goes on, one in it, one that failed, and what must not be imported. Returns ids and points."""
     client = MlflowClient(uri)
-    experiment = client.create_experiment("team/vision")
+    # Where MLflow puts them by itself, but not below the folder in which this happens to run.
+    database = uri.removeprefix("sqlite:///")
+    place = None if uri == database else str(Path(database).parent / "mlruns" / "1")
+    experiment = client.create_experiment("team/vision", artifact_location=place)
     parent = client.create_run(experiment, start_time=BEGAN_MS, run_name="parent").info.run_id
     params = {"lr": "0.01", "layers": "3", "model": "a: b\n'c'", "augment": "True", "version": "1.10", "big": "1e400"}
     tags = {"mlflow.note.content": "Some *notes*.", "colour": "rød\nand more", "mlflow.user": "somebody"}
@@ -80,6 +95,9 @@ def write(uri: str, rows: int) -> dict[str, Any]:
     deleted = client.create_run(experiment, run_name="deleted").info.run_id
     client.delete_run(deleted)
     files = {child: log_files(client, child, FILES)}
+    for place, content in (("reader", b"first"), ("reader-2", b"second")):
+        logged = log_model(client, experiment, child, content)
+        files[child] |= {f"{place}/{path}": digest for path, digest in logged.items()}
     return {"parent": parent, "child": child, "failed": failed, "deleted": deleted, "points": points, "files": files}
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from penstock.errors import NotFound
-from penstock.importers.mlflow.records import MlflowRun, number_of, source_run
+from penstock.importers.mlflow.records import LoggedModel, MlflowRun, number_of, source_run
 from penstock.importers.model import Row, SourceDamaged, SourceEntry, SourceRun
 
 __all__ = ["MlflowDatabase", "is_database"]
@@ -71,9 +71,20 @@ class MlflowDatabase:
             dict(self._read("SELECT key, value FROM params WHERE run_uuid = ?", run_id)),
             {key: value or "" for key, value in self._read("SELECT key, value FROM tags WHERE run_uuid = ?", run_id)},
             artifact_uri or "",
+            self._models(run_id),
         )
         metrics = [key for (key,) in self._read("SELECT DISTINCT key FROM metrics WHERE run_uuid = ?", run_id)]
         return source_run(run, metrics, partial(self._rows, run_id))
+
+    def _models(self, run_id: str) -> list[LoggedModel]:
+        if not self._read("SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'logged_models'"):
+            return []  # of a version before 3
+        found = self._read(
+            "SELECT creation_timestamp_ms, model_id, name, artifact_location FROM logged_models WHERE source_run_id = ? AND "
+            "lifecycle_stage = 'active'",
+            run_id,
+        )
+        return [LoggedModel(*row) for row in found]
 
     def _rows(self, run_id: str, key: str) -> Iterator[Row]:
         # In pieces: while a statement is being read nobody can write to the database.

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from penstock.client.tables import require
 from penstock.errors import NotFound
-from penstock.importers.files import files_below
-from penstock.importers.mlflow.records import MlflowRun, source_run
+from penstock.importers.mlflow.records import LoggedModel, MlflowRun, source_run
 from penstock.importers.model import Row, SourceDamaged, SourceEntry, SourceRun
 
 __all__ = ["MlflowFolder"]
@@ -36,6 +35,7 @@ class MlflowFolder:
         self._folder = folder.absolute()
         self.location = str(self._folder)
         self._yaml = require("yaml", "import-mlflow")
+        self._models_of: dict[Path, dict[str, list[LoggedModel]]] = {}
 
     def entries(self) -> Sequence[SourceEntry]:
         """See `Source`."""
@@ -70,15 +70,27 @@ class MlflowFolder:
                 None if meta.get("end_time") is None else int(meta["end_time"]),
                 _texts(folder / "params"),
                 _texts(folder / "tags"),
-                str(meta.get("artifact_uri") or ""),
+                # Beside the record, wherever the folder was moved to; or elsewhere, if MLflow was told so.
+                str(beside) if (beside := folder / "artifacts").is_dir() else str(meta.get("artifact_uri") or ""),
+                self._models(folder.parent).get(folder.name, ()),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SourceDamaged(f"{folder / _META} is not the record of a run: {error}.") from None
         metrics = {path.relative_to(folder / "metrics").as_posix(): path for path in _files(folder / "metrics")}
-        # Beside the metrics, wherever the folder was moved to; or elsewhere, if MLflow was told to put them there.
-        beside = folder / "artifacts"
-        files = partial(files_below, beside) if beside.is_dir() else None
-        return source_run(run, list(metrics), lambda key: _rows(key, metrics[key]), files)
+        return source_run(run, list(metrics), lambda key: _rows(key, metrics[key]))
+
+    def _models(self, experiment: Path) -> dict[str, list[LoggedModel]]:
+        """The logged models of an experiment by the run that logged them."""
+        if experiment not in self._models_of:
+            found: dict[str, list[LoggedModel]] = {}
+            for path in sorted(experiment.glob(f"models/*/{_META}")):
+                meta = self._meta(path)
+                if meta.get("lifecycle_stage") != "deleted" and meta.get("source_run_id"):
+                    created_ms = int(meta.get("creation_timestamp") or 0)
+                    model = LoggedModel(created_ms, path.parent.name, str(meta["name"]), str(path.parent / "artifacts"))
+                    found.setdefault(str(meta["source_run_id"]), []).append(model)
+            self._models_of[experiment] = found
+        return self._models_of[experiment]
 
     def _meta(self, path: Path) -> dict[str, Any]:
         try:

@@ -1,17 +1,18 @@
 """What MLflow's three kinds of stores have in common: a run's record, and what becomes of it here."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from penstock.importers.files import files_below
 from penstock.importers.model import Part, Row, RunDraft, SourceFile, SourceRun, derived_id
 
-__all__ = ["INFINITY_IN_DATABASES", "MlflowRun", "number_of", "source_run"]
+__all__ = ["INFINITY_IN_DATABASES", "LoggedModel", "MlflowRun", "number_of", "places_of", "source_run"]
 
 INFINITY_IN_DATABASES: Final = 1.7976931348623157e308
 """What MLflow writes into a database for an infinite value: the greatest double there is."""
@@ -28,6 +29,22 @@ _STATES: Final = {
 }
 
 
+class LoggedModel(NamedTuple):
+    """A model that a run logged, which MLflow keeps apart since version 3.
+
+    Attributes:
+        created_ms: Milliseconds since 1970 UTC.
+        model_id: Its id.
+        name: Its name.
+        artifact_uri: Where its files are.
+    """
+
+    created_ms: int
+    model_id: str
+    name: str
+    artifact_uri: str
+
+
 @dataclass(frozen=True, slots=True)
 class MlflowRun:
     """A run as MLflow has it.
@@ -42,6 +59,7 @@ class MlflowRun:
         params: As text.
         tags: All of them.
         artifact_uri: Where its files are; empty if that is not known.
+        models: What models it logged.
     """
 
     run_id: str
@@ -53,6 +71,7 @@ class MlflowRun:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     artifact_uri: str = ""
+    models: Sequence[LoggedModel] = ()
 
 
 def source_run(
@@ -67,7 +86,7 @@ def source_run(
         run: The run.
         metrics: The keys of its metrics.
         rows: Reads the points of one metric.
-        files: Lists its files; without it, they are looked for where `artifact_uri` says.
+        files: Lists its files; without it, they are looked for where the run and its models say.
     """
     tags = dict(run.tags)
     draft = RunDraft(
@@ -86,26 +105,54 @@ def source_run(
         draft.add_tag(key, value)
     run_id = run.run_id if _RUN_ID.match(run.run_id) else derived_id("mlflow", run.run_id)
     parts = [Part(metric, partial(rows, metric), metric=metric) for metric in sorted(metrics)]
-    if files is None and run.artifact_uri:
-        folder = _artifact_folder(run)
+    return draft.finished(run_id, parts, files or partial(_files, _folders(run, draft)))
+
+
+def places_of(models: Sequence[LoggedModel]) -> list[tuple[str, LoggedModel]]:
+    """Where the files of models go among those of their run: below the model's name, as MLflow had them before version 3."""
+    counts: Counter[str] = Counter()
+    places: list[tuple[str, LoggedModel]] = []
+    for model in sorted(models):
+        counts[model.name] += 1
+        # The first keeps its place when another of the same name is logged.
+        number = "" if counts[model.name] == 1 else f"-{counts[model.name]}"
+        places.append((f"{model.name}{number}", model))
+    return places
+
+
+def _files(folders: Sequence[tuple[str, Path]]) -> Iterator[SourceFile]:
+    seen: set[str] = set()
+    for prefix, folder in folders:
+        for file in files_below(folder, prefix):
+            if file.path not in seen:
+                seen.add(file.path)
+                yield file
+
+
+def _folders(run: MlflowRun, draft: RunDraft) -> list[tuple[str, Path]]:
+    """The folders of a run's files, each with what their paths begin with. Takes note of those that are elsewhere."""
+    named = [(f"{place}/", model.artifact_uri, model.model_id) for place, model in places_of(run.models)]
+    folders: list[tuple[str, Path]] = []
+    for prefix, uri, owner in (("", run.artifact_uri, run.run_id), *named):
+        folder = _artifact_folder(uri, owner)
         if folder is not None:
-            files = partial(files_below, folder)
-        else:
-            where = f"{run.artifact_uri[:200]!r}, which is not read directly"
+            folders.append((prefix, folder))
+        elif uri:
+            where = f"{uri[:200]!r}, which is not read directly"
             draft.leave_out(
                 f"Files that it may have are at {where}: import from the tracking server to have them, too."
             )
-    return draft.finished(run_id, parts, files or (lambda: iter(())))
+    return folders
 
 
-def _artifact_folder(run: MlflowRun) -> Path | None:
-    """The folder of a run's files; None if it is elsewhere."""
-    parts = urlsplit(run.artifact_uri)
+def _artifact_folder(uri: str, owner: str) -> Path | None:
+    """The folder of files of a run or a model; None if it is elsewhere."""
+    parts = urlsplit(uri)
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
         return None
-    folder = Path(unquote(parts.path) if parts.scheme else run.artifact_uri)
+    folder = Path(unquote(parts.path) if parts.scheme else uri)
     # As MLflow lays them out. A foreign database must not make us publish whatever folder it names.
-    return folder if folder.parts[-2:] == (run.run_id, "artifacts") and ".." not in folder.parts else None
+    return folder if folder.parts[-2:] == (owner, "artifacts") and ".." not in folder.parts else None
 
 
 def number_of(value: float, *, is_nan: bool = False) -> float:

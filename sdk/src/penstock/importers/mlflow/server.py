@@ -13,11 +13,11 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from penstock.config import is_loopback
 from penstock.errors import AuthenticationFailed, InvalidInput, NotFound, ServerUnavailable
-from penstock.importers.mlflow.records import MlflowRun, number_of, source_run
+from penstock.importers.mlflow.records import LoggedModel, MlflowRun, number_of, places_of, source_run
 from penstock.importers.model import Readable, Row, SourceDamaged, SourceEntry, SourceFile, SourceRun
 
 __all__ = ["MlflowServer"]
@@ -28,8 +28,6 @@ RUNS_PER_PAGE: Final = 1_000
 POINTS_PER_PAGE: Final = 25_000
 """The most that MLflow hands out at a time."""
 EXPERIMENTS_PER_SEARCH: Final = 100
-FOLDERS_DEEP_MAX: Final = 64
-"""How deep folders of files may lie in each other. None may be called so deep here: a path has 1,024 bytes at most."""
 
 
 class MlflowServer:
@@ -96,7 +94,9 @@ class MlflowServer:
             raise SourceDamaged(
                 f"The server at {self.location} says of the run {run_id} what cannot be read."
             ) from None
-        return source_run(run, metrics, partial(self._rows, run_id), partial(self._files, run_id, ""))
+        outputs = answer["run"].get("outputs") or {}
+        models = [str(output.get("model_id", "")) for output in outputs.get("model_outputs", ())]
+        return source_run(run, metrics, partial(self._rows, run_id), partial(self._files, run_id, models))
 
     def _rows(self, run_id: str, key: str) -> Iterator[Row]:
         asked = {"run_id": run_id, "metric_key": key, "max_results": POINTS_PER_PAGE}
@@ -105,25 +105,59 @@ class MlflowServer:
             value = number_of(float(metric.get("value", 0.0)))
             yield Row(int(metric.get("step", 0)), int(metric.get("timestamp", 0)) * 1000, {key: value})
 
-    def _files(self, run_id: str, folder: str, depth: int = 0) -> Iterator[SourceFile]:
-        for found in self._pages("GET", "artifacts/list", {"run_id": run_id, "path": folder}, "files"):
-            path = str(found.get("path", ""))
-            if not found.get("is_dir"):
-                # Protobuf leaves out the size of an empty file.
-                size = int(found.get("file_size") or 0)
-                yield SourceFile(path, partial(self._opened, run_id, path), size, size_tells=True)
-            elif path.startswith(folder) and depth < FOLDERS_DEEP_MAX:
-                yield from self._files(run_id, path, depth + 1)
+    def _files(self, run_id: str, model_ids: Sequence[str]) -> Iterator[SourceFile]:
+        """The files of a run, then those of the models that it logged."""
+        seen: set[str] = set()
+        # By the ways that MLflow's own pages take: wherever the server keeps the files.
+        content = f"/get-artifact?run_uuid={quote(run_id, safe='')}&path="
+        yield from self._listed("artifacts/list", {"run_id": run_id}, "path", content, "", seen)
+        for place, model in places_of([self._model(model_id) for model_id in model_ids]):
+            path = f"logged-models/{quote(model.model_id, safe='')}"
+            content = f"/ajax-api/2.0/mlflow/{path}/artifacts/files?artifact_file_path="
+            listing = f"{path}/artifacts/directories"
+            yield from self._listed(listing, {}, "artifact_directory_path", content, f"{place}/", seen)
 
-    def _opened(self, run_id: str, path: str) -> Readable:
-        """The content of a file, by the way that MLflow's own pages take: wherever the server keeps it."""
-        url = f"{self.location}/get-artifact?{urlencode({'run_uuid': run_id, 'path': path})}"
-        request = urllib.request.Request(url, headers=self._headers)  # noqa: S310 - http(s) only
+    def _model(self, model_id: str) -> LoggedModel:
+        info = self._call("GET", f"logged-models/{quote(model_id, safe='')}", {})["model"]["info"]
+        return LoggedModel(int(info.get("creation_timestamp_ms") or 0), model_id, str(info["name"]), "")
+
+    def _listed(
+        self, listing: str, asked: Mapping[str, str], parameter: str, content: str, prefix: str, seen: set[str]
+    ) -> Iterator[SourceFile]:
+        """The files of a folder and of those in it, but those that were seen.
+
+        Args:
+            listing: The operation that lists a folder.
+            asked: What it is asked beside the folder.
+            parameter: How it calls the folder.
+            content: The beginning of the address of a file, which ends with its path.
+            prefix: What the paths of the files begin with here.
+            seen: Takes the paths.
+        """
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            for found in self._pages("GET", listing, {**asked, **({parameter: folder} if folder else {})}, "files"):
+                path = str(found.get("path", ""))
+                if found.get("is_dir"):
+                    # A folder within itself would have no end.
+                    if path.startswith(f"{folder}/" if folder else "") and len(path) > len(folder):
+                        folders.append(path)
+                elif f"{prefix}{path}" not in seen:
+                    seen.add(f"{prefix}{path}")
+                    # Protobuf leaves out the size of an empty file.
+                    size = int(found.get("file_size") or 0)
+                    opened = partial(self._opened, f"{content}{quote(path, safe='')}")
+                    yield SourceFile(f"{prefix}{path}", opened, size, size_tells=True)
+
+    def _opened(self, path: str) -> Readable:
+        """The content of a file."""
+        request = urllib.request.Request(f"{self.location}{path}", headers=self._headers)  # noqa: S310 - http(s) only
         try:
             return self._opener.open(request, timeout=TIMEOUT_S)
         except urllib.error.HTTPError as error:
             with error:
-                raise self._refused(f"the file {path!r}", error) from None
+                raise self._refused(path.partition("?")[0], error) from None
         except (OSError, http.client.HTTPException) as error:
             raise self._silent(error) from None
 
