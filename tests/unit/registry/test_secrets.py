@@ -43,7 +43,11 @@ def test_the_file_of_keys_is_made_once_and_for_its_owner_alone(tmp_path: Path) -
     assert read_keys(file) == [NEW, OLD]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"short", b"\xff\xfe", OLD.encode() + b"\nshort"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"short", b"\xff\xfe", OLD.encode() + b"\nshort"],
+    ids=["empty", "blank", "short", "no text", "second short"],  # keys are random, and names of tests are not
+)
 def test_what_is_no_key_is_refused_without_showing_it(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "secrets.key"
     file.write_bytes(content)
