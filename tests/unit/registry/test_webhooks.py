@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,12 @@ def test_ci_systems_are_asked_as_they_want_it() -> None:
     jenkins = request_of(webhook(JenkinsTarget("https://ci.test/job/deploy", "ada", BOX.seal(b"tok"))), EVENT, 0, BOX)
     assert jenkins.url == "https://ci.test/job/deploy/buildWithParameters"
     assert base64.b64decode(jenkins.headers["authorization"].removeprefix("Basic ")) == b"ada:tok"
+    # What may be long stays away: GitHub takes 65,535 characters of inputs in all.
+    tagged = replace(EVENT, set_tags={"k": "v" * 100_000}, description="d" * 10_000)
+    target = GitHubTarget("", "o/r", "deploy.yml", "main", BOX.seal(b"tok"))
+    asked = json.loads(request_of(webhook(target), tagged, 0, BOX).body)
+    assert asked["inputs"] == inputs
+    assert json.loads(request_of(webhook(), tagged, 0, BOX).body)["data"]["setTags"] == {"k": "v" * 100_000}
     assert "tok" not in repr(github) + repr(gitlab) + repr(jenkins)
 
 
