@@ -7,7 +7,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from support.auth import settings_in
@@ -58,7 +58,11 @@ class Installation:
 
 @contextmanager
 def installation(
-    directory: Path, *, webhook_hosts: str = "", artifact_settings: Mapping[str, str] | None = None
+    directory: Path,
+    *,
+    webhook_hosts: str = "",
+    artifact_settings: Mapping[str, str] | None = None,
+    services_settings: ServerSettings = ServerSettings(drain_s=0.5),  # noqa: B008 - frozen
 ) -> Iterator[Installation]:
     """Runs an installation whose data lies below `directory`.
 
@@ -66,6 +70,7 @@ def installation(
         directory: The folder.
         webhook_hosts: Hosts of this machine to which its webhooks may go.
         artifact_settings: Further settings of its artifact service.
+        services_settings: How its services serve.
     """
     ready: list[Installation | BaseException] = []
     started = threading.Event()
@@ -120,7 +125,7 @@ def installation(
             jobs=[*auth.application.jobs, *tracking.jobs, *registry.jobs, *artifact.jobs],
             close=close,
         )
-        services = Running(services_together, auth.guard, ServerSettings(address=address, drain_s=0.5), clock)
+        services = Running(services_together, auth.guard, replace(services_settings, address=address), clock)
         await services.start()
         front = penstock_gateway.settings.Settings(
             http_address="127.0.0.1:0",

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,22 +34,36 @@ class MlflowServer:
 
 
 @contextlib.contextmanager
-def running_mlflow(python: Path, folder: Path, *, as_usual: bool = False) -> Iterator[MlflowServer]:
+def running_mlflow(
+    python: Path,
+    folder: Path,
+    *,
+    as_usual: bool = False,
+    artifacts: str = "",
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[MlflowServer]:
     """Runs a server with `mlflow.db` and its artifacts in a folder.
 
     Args:
         python: Of the peers' environment.
         folder: Exists.
         as_usual: With as many processes as it starts when nobody says otherwise; else with few.
+        artifacts: Where its artifacts are, by URL; empty for the folder.
+        variables: Further environment.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += [] if as_usual else ["--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        artifacts or str(folder),
+    ]
     with (folder / "log").open("w") as log:
-        environment = None if as_usual else _LEAN
+        environment = {**(os.environ if as_usual else _LEAN), **(variables or {})}
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         address = f"http://127.0.0.1:{port}"

@@ -201,7 +201,7 @@ async def test_a_verification_says_how_far_it_is(artifacts: Artifacts, monkeypat
     stream = artifacts.stub.FinishBlobUpload(request, metadata=artifacts.metadata(), timeout=20)
     told = [(one.verified_bytes, one.done) async for one in stream]
     assert [size for size, _ in told] == sorted(size for size, _ in told)
-    assert len({size for size, _ in told}) > 5
+    assert len({size for size, _ in told}) > 3
     assert [done for _, done in told] == [False] * (len(told) - 1) + [True]
 
 

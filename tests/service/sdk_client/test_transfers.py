@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,18 @@ import pytest
 from support.installation import Installation, installation
 from support.store_servers import need, s3_kind
 
+from penstock.api.artifact.v1 import transfer_pb2
 from penstock.client import AsyncClient, Client, digests, direct
+from penstock.client._sync import transfers
 from penstock.client._sync.transfers import Transfers
 from penstock.client.artifact_files import Transfer
 from penstock.client.digests import Digesting
 from penstock.client.direct import StoreFailed
 from penstock.errors import InvalidInput, PenstockError, ServerUnavailable
+from penstock_artifact import signing
+from penstock_kit.interceptors import authorize
+from penstock_kit.server import ServerSettings
+from penstock_local.servers import S3Server
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -24,15 +31,23 @@ PART = 8 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def direct_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation whose clients reach the object store."""
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     kind = s3_kind()
     need(kind)
-    with kind(tmp_path_factory.mktemp("transfer-s3")) as s3:
-        s3.make_bucket("artifacts")
-        settings = {"blobs_url": s3.bucket_url("artifacts"), "s3_public_url": f"http://127.0.0.1:{s3.port}"}
-        with installation(tmp_path_factory.mktemp("direct"), artifact_settings=settings) as running:
-            yield running
+    with kind(tmp_path_factory.mktemp("transfer-s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def direct_server(object_store: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation whose clients reach the object store."""
+    object_store.make_bucket("artifacts")
+    settings = {
+        "blobs_url": object_store.bucket_url("artifacts"),
+        "s3_public_url": f"http://127.0.0.1:{object_store.port}",
+    }
+    with installation(tmp_path_factory.mktemp("direct"), artifact_settings=settings) as running:
+        yield running
 
 
 @pytest.fixture
@@ -113,10 +128,11 @@ def test_a_break_costs_the_parts_that_were_on_their_way(
     direct_client: Client, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(direct, "AT_ONCE_MAX", 1)
-    monkeypatch.setattr("penstock.client._sync.transfers.AT_ONCE_MAX", 1)
+    monkeypatch.setattr(transfers, "AT_ONCE_MAX", 1)
     puts = counted(monkeypatch, "_put", fails_at=2)
     version = direct_client.put_artifact("net", large)
     assert [offset for _, offset, _ in puts] == [0, PART, PART, 2 * PART]
+    monkeypatch.setattr(direct, "RANGE_BYTES", PART)
     gets = counted(monkeypatch, "_get", fails_at=2)
     (back,) = direct_client.get_artifact(version.name, tmp_path / "back")
     assert [start for start, _ in gets] == [0, PART, PART, 2 * PART]
@@ -134,7 +150,7 @@ def test_a_client_that_died_is_gone_on_for_by_another(
             raise Died
 
     monkeypatch.setattr(direct, "AT_ONCE_MAX", 1)
-    monkeypatch.setattr("penstock.client._sync.transfers.AT_ONCE_MAX", 1)
+    monkeypatch.setattr(transfers, "AT_ONCE_MAX", 1)
     with pytest.raises(Died):
         direct_client.put_artifact("net", large, on_progress=dies)
     puts = counted(monkeypatch, "_put")
@@ -147,6 +163,80 @@ def test_a_client_that_died_is_gone_on_for_by_another(
     (back,) = direct_client.get_artifact(version.name, tmp_path / "back")
     assert 0 not in [start for start, _ in gets]
     assert back.read_bytes() == large.read_bytes()
+
+
+@pytest.mark.parametrize("way", ["straight", "through the service"])
+def test_the_object_store_is_killed_in_mid_transfer(
+    direct_client: Client,
+    object_store: S3Server,
+    large: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    if way != "straight":
+        monkeypatch.setattr(Transfers, "_send_parts_direct", Transfers._send_parts)
+        monkeypatch.setattr(Transfers, "_receive_direct", Transfers._receive)
+    killed: set[str] = set()
+
+    def kill(told: Transfer) -> None:
+        if told.phase not in killed | {"reading"} and told.bytes >= 4 * 1024 * 1024:
+            killed.add(told.phase)
+            object_store.kill()
+            object_store.start()
+
+    version = direct_client.put_artifact("net", large, on_progress=kill)
+    (back,) = direct_client.get_artifact(version.name, tmp_path / "back", on_progress=kill)
+    assert killed == {"uploading", "downloading"}
+    assert back.read_bytes() == large.read_bytes()
+    assert [file.name for file in (tmp_path / "back").iterdir()] == ["large.bin"]
+
+
+def test_urls_that_expire_are_asked_for_anew(
+    direct_client: Client, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "LIFETIME_S", 1)
+    monkeypatch.setattr(direct, "AT_ONCE_MAX", 1)
+    monkeypatch.setattr(transfers, "AT_ONCE_MAX", 1)
+    monkeypatch.setattr(Transfers, "_send_parts", never)
+    monkeypatch.setattr(Transfers, "_receive", never)
+    slept: set[str] = set()
+
+    def sleep(told: Transfer) -> None:
+        if told.phase not in slept | {"reading"} and told.bytes >= PART:
+            slept.add(told.phase)
+            time.sleep(2)
+
+    version = direct_client.put_artifact("net", large, on_progress=sleep)
+    (back,) = direct_client.get_artifact(version.name, tmp_path / "back", on_progress=sleep)
+    assert slept == {"uploading", "downloading"}
+    assert back.read_bytes() == large.read_bytes()
+
+
+def test_a_file_that_takes_longer_than_a_stream_may(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorize, "STREAM_AGE_S_MAX", 0.5)
+    streams: list[int] = []
+    real = transfers._part_requests
+
+    def slow(upload: transfer_pb2.BlobUpload, *arguments: Any) -> Iterator[transfer_pb2.UploadPartsRequest]:
+        streams.append(len(upload.missing_parts))
+        for request in real(upload, *arguments):
+            time.sleep(0.04)
+            yield request
+
+    monkeypatch.setattr(transfers, "_part_requests", slow)
+    with (
+        installation(
+            tmp_path / "server", services_settings=ServerSettings(drain_s=0.5, stream_recheck_s=0.1)
+        ) as server,
+        Client(server.connection) as client,
+    ):
+        version = client.put_artifact("net", large)
+        assert version.size_bytes == SIZE
+    assert len(streams) > 1
+    assert streams == sorted(streams, reverse=True)
 
 
 def test_where_the_store_cannot_be_reached_the_bytes_pass_through_the_service(
@@ -165,8 +255,8 @@ def test_where_the_store_cannot_be_reached_the_bytes_pass_through_the_service(
 def test_a_server_that_stays_away_is_given_up(
     direct_client: Client, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.client._sync.transfers.RETRY_S", 0.2)
-    monkeypatch.setattr("penstock.client._sync.transfers.RETRY_PAUSE_S", 0.1)
+    monkeypatch.setattr(transfers, "RETRY_S", 0.2)
+    monkeypatch.setattr(transfers, "RETRY_PAUSE_S", 0.1)
 
     def away(*_: Any) -> None:
         raise ServerUnavailable("It is away.")
@@ -182,7 +272,9 @@ def test_a_file_that_changes_while_it_is_sent(way: str, large: Path, request: py
 
     def changes(told: Transfer) -> None:
         if told.phase == "uploading":
-            large.write_bytes(content)
+            with large.open("r+b") as opened:
+                opened.write(content)
+                opened.truncate()
 
     content = b"x" * SIZE
     with pytest.raises(InvalidInput, match="was the file changed meanwhile") as changed:
@@ -198,7 +290,7 @@ def test_other_bytes_from_the_store_are_not_kept(
     direct_client: Client, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = direct_client.put_artifact("net", large)
-    monkeypatch.setattr(direct, "_get", lambda _, start, end: bytes(end - start))
+    monkeypatch.setattr(direct, "_get", lambda _, __, into: into)
     with pytest.raises(PenstockError) as wrong:
         direct_client.get_artifact(version.name, tmp_path / "back")
     assert wrong.value.reason == "BLOB_MISMATCH"

@@ -6,6 +6,7 @@ Everything here blocks: the clients call it in threads.
 import hashlib
 import mimetypes
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,11 +186,15 @@ class Incoming:
         self._file.seek(self.offset)
         self._file.truncate()
 
-    def write(self, piece: bytes) -> None:
-        """Adds the next bytes."""
+    def write(self, piece: bytes | memoryview) -> None:
+        """Adds the next bytes. They are digested while they are written."""
         assert self._file is not None, "not open"
-        self._file.write(piece)
-        self._digest.update(piece)
+        digesting = threading.Thread(target=self._digest.update, args=(piece,))
+        digesting.start()
+        try:
+            self._file.write(piece)
+        finally:
+            digesting.join()
         self.offset += len(piece)
 
     def finish(self) -> None:

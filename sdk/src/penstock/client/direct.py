@@ -22,9 +22,9 @@ __all__ = ["AT_ONCE_MAX", "RANGE_BYTES", "Receiving", "Sending", "StoreFailed"]
 
 AT_ONCE_MAX: Final = 4
 """So many requests are made at once."""
-RANGE_BYTES: Final = 8 * 1024 * 1024
+RANGE_BYTES: Final = 4 * 1024 * 1024
 """The bytes of one request of a download. As many as are made at once are held in memory, and one more."""
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = 1024 * 1024
 TIMEOUT_S: Final = 60.0
 """Without a byte to or from the store."""
 
@@ -90,15 +90,26 @@ class Receiving:
         self._offset = offset
         self._size = size
         self._pool = ThreadPoolExecutor(AT_ONCE_MAX, thread_name_prefix="penstock-ranges")
-        self._running: deque[Future[bytes]] = deque()
+        self._running: deque[tuple[Future[memoryview], bytearray]] = deque()
+        # Used again and again: fresh memory costs more than what is done with it.
+        self._free: list[bytearray] = []
+        self._taken: bytearray | None = None
 
-    def next(self) -> bytes:
-        """The next bytes; none at the end of the file. Raises `StoreFailed`."""
+    def next(self) -> memoryview:
+        """The next bytes, good until the next call; none at the end of the file. Raises `StoreFailed`."""
+        if self._taken is not None:
+            self._free.append(self._taken)
+            self._taken = None
         while len(self._running) < AT_ONCE_MAX and self._offset < self._size:
             end = min(self._offset + RANGE_BYTES, self._size)
-            self._running.append(self._pool.submit(_get, self._url, self._offset, end))
+            buffer = self._free.pop() if self._free else bytearray(RANGE_BYTES)
+            into = memoryview(buffer)[: end - self._offset]
+            self._running.append((self._pool.submit(_get, self._url, self._offset, into), buffer))
             self._offset = end
-        return self._running.popleft().result() if self._running else b""
+        if not self._running:
+            return memoryview(b"")
+        future, self._taken = self._running.popleft()
+        return future.result()
 
     def close(self) -> None:
         """Waits for what is on its way."""
@@ -110,16 +121,14 @@ def _put(url: str, file: Path, offset: int, size: int) -> None:
         opened = file.open("rb", buffering=0)
     except OSError as error:
         raise _unreadable(file, error.strerror) from error
-    short = False
 
     def pieces() -> Iterator[bytes]:
-        nonlocal short
         left = size
         while left:
             piece = opened.read(min(PIECE_BYTES, left))
             if not piece:
-                short = True
-                return
+                # To end here would leave the store waiting for the rest.
+                raise _unreadable(file, "it became shorter")
             left -= len(piece)
             yield piece
 
@@ -129,22 +138,21 @@ def _put(url: str, file: Path, offset: int, size: int) -> None:
         # Without a type the library names one that the store would keep.
         request.add_header("Content-Type", "application/octet-stream")
         request.add_header("Content-Length", str(size))
-        try:
-            _ask(request, lambda answer: answer.read())
-        except StoreFailed:
-            if short:
-                raise _unreadable(file, "it became shorter") from None
-            raise
+        _ask(request, lambda answer: answer.read())
 
 
-def _get(url: str, start: int, end: int) -> bytes:
+def _get(url: str, start: int, into: memoryview) -> memoryview:
+    """Fills a buffer with the bytes of a file from `start` on, and returns it."""
+    end = start + len(into)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-{end - 1}"})  # noqa: S310 - a server's, checked in `_ask`
 
-    def read(answer: http.client.HTTPResponse) -> bytes:
-        found = answer.read()
-        if answer.status != http.client.PARTIAL_CONTENT or len(found) != end - start:
+    def read(answer: http.client.HTTPResponse) -> memoryview:
+        left = into
+        while left and (count := answer.readinto(left)):
+            left = left[count:]
+        if answer.status != http.client.PARTIAL_CONTENT or left:
             raise StoreFailed("The object store sent other bytes than were asked for.")
-        return found
+        return into
 
     return _ask(request, read)
 

@@ -9,12 +9,15 @@ from typing import Final
 from penstock_artifact.store import StoredBlob
 from penstock_kit.stores.blobs import BlobStore
 
-__all__ = ["SMALL_BYTES_MAX", "read_ahead", "read_blobs"]
+__all__ = ["SMALL_BYTES_MAX", "read_ahead", "read_blobs", "read_by_ranges"]
 
 SMALL_BYTES_MAX: Final = 1024 * 1024
 """Up to so many bytes a blob is one piece, and read whole while others are."""
 READ_AT_ONCE_MAX: Final = 16
 """So many small blobs are read at once: each waits for disk or network longer than it takes to come."""
+
+RANGE_BYTES: Final = 4 * 1024 * 1024
+RANGES_AT_ONCE: Final = 4
 
 
 async def read_ahead(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -31,6 +34,25 @@ async def read_ahead(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+
+
+async def read_by_ranges(blobs: BlobStore, key: str, size: int) -> AsyncGenerator[bytes]:
+    """Yields the first `size` bytes of a blob in order, in ranges of `RANGE_BYTES`, of which some are read at once.
+
+    For whoever takes bytes quicker than one connection brings them. Raises `BlobMissing`.
+    """
+    reading: deque[asyncio.Task[bytes]] = deque()
+    try:
+        for offset in range(0, size, RANGE_BYTES):
+            reading.append(asyncio.create_task(_whole(blobs.get(key, offset=offset, length=RANGE_BYTES))))
+            if len(reading) == RANGES_AT_ONCE:
+                yield await reading.popleft()
+        while reading:
+            yield await reading.popleft()
+    finally:
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
 
 
 async def read_blobs(blobs: BlobStore, stored: Sequence[StoredBlob]) -> AsyncGenerator[tuple[int, bytes]]:
@@ -52,7 +74,7 @@ async def read_blobs(blobs: BlobStore, stored: Sequence[StoredBlob]) -> AsyncGen
                 continue
             while ahead < len(stored) and len(reading) < READ_AT_ONCE_MAX:
                 if ahead >= index and stored[ahead].size <= SMALL_BYTES_MAX:
-                    reading.append(asyncio.create_task(_whole(blobs, stored[ahead])))
+                    reading.append(asyncio.create_task(_whole(blobs.get(stored[ahead].key))))
                 ahead += 1
             yield index, await reading.popleft()
     finally:
@@ -61,5 +83,5 @@ async def read_blobs(blobs: BlobStore, stored: Sequence[StoredBlob]) -> AsyncGen
         await asyncio.gather(*reading, return_exceptions=True)
 
 
-async def _whole(blobs: BlobStore, blob: StoredBlob) -> bytes:
-    return b"".join([piece async for piece in blobs.get(blob.key)])
+async def _whole(pieces: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in pieces])

@@ -24,7 +24,7 @@ from penstock_artifact.errors import (
 from penstock_artifact.keys import new_key
 from penstock_artifact.parts.domain import PART_BYTES, UPLOADS_PER_PROJECT_MAX, BlobUpload, upload_id_of
 from penstock_artifact.parts.store import UploadStore, end_of
-from penstock_artifact.reading import read_ahead
+from penstock_artifact.reading import read_by_ranges
 from penstock_artifact.signing import SignedUrl, UrlSigner
 from penstock_artifact.store import ArtifactStore, StoredBlob
 from penstock_artifact.uploads import SILENCE_S_MAX
@@ -214,10 +214,7 @@ class PartUploads:
         size = 0
         now_s = asyncio.get_running_loop().time
         told_s = now_s()
-        async with (
-            aclosing(self._blobs.get(upload.parts.key)) as pieces,  # type: ignore[type-var]  # it is a generator
-            aclosing(read_ahead(pieces)) as read,
-        ):
+        async with aclosing(read_by_ranges(self._blobs, upload.parts.key, upload.blob.size)) as read:
             async for piece in read:
                 await asyncio.to_thread(digest.update, piece)
                 size += len(piece)
