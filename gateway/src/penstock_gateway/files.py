@@ -21,7 +21,7 @@ from penstock_gateway.backends import Backend
 from penstock_gateway.callers import Callers, bearer_token
 from penstock_gateway.errors import MethodNotAllowed, RouteNotFound, RpcFailed, backend_status
 
-__all__ = ["PREFIX", "Files", "Range", "file_answer", "wanted_range"]
+__all__ = ["PREFIX", "Files", "Range", "file_answer", "not_satisfiable", "wanted_range"]
 
 PREFIX: Final = "/files/"
 
@@ -94,7 +94,18 @@ class Files:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 self._callers.refused(secret)
             raise RpcFailed(backend_status(error, self._name)) from error
+        refusal = not_satisfiable(head.blob, wanted)
+        if refusal is not None:
+            call.cancel()
+            return refusal
         return file_answer(_pieces(call), head.blob, match["path"], wanted)
+
+
+def not_satisfiable(blob: BlobId, wanted: Range) -> Response | None:
+    """The answer to a range that begins behind the end of a file; None if it does not."""
+    if wanted.first is None or wanted.first < blob.size_bytes:
+        return None
+    return Response(status_code=_NOT_SATISFIABLE, headers={"Content-Range": f"bytes */{blob.size_bytes}"})
 
 
 def file_answer(pieces: AsyncGenerator[bytes], blob: BlobId, path: str, wanted: Range) -> Response:
@@ -104,11 +115,9 @@ def file_answer(pieces: AsyncGenerator[bytes], blob: BlobId, path: str, wanted: 
         pieces: Its bytes in the range that is wanted.
         blob: The whole file's id.
         path: Whose last segment is its name.
-        wanted: The range. One that begins behind the end is answered as not satisfiable.
+        wanted: The range, which begins within the file.
     """
     size = blob.size_bytes
-    if wanted.first is not None and wanted.first >= size:
-        return Response(status_code=_NOT_SATISFIABLE, headers={"Content-Range": f"bytes */{size}"})
     start = wanted.first or 0
     end = size if wanted.last is None else min(wanted.last + 1, size)
     headers = {

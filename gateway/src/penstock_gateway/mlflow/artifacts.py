@@ -3,6 +3,7 @@
 import asyncio
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -13,7 +14,7 @@ from penstock.api.artifact.v1 import artifact_service_pb2 as pb
 from penstock.api.artifact.v1 import file_pb2, transfer_pb2
 from penstock.api.artifact.v1.artifact_pb2 import ArtifactVersion
 from penstock_gateway.errors import RpcFailed, reason_of
-from penstock_gateway.files import file_answer, wanted_range
+from penstock_gateway.files import file_answer, not_satisfiable, wanted_range
 from penstock_gateway.mlflow import logged_models, runs
 from penstock_gateway.mlflow.artifact_paths import Place, no_such_artifact, place_of, plain_path
 from penstock_gateway.mlflow.calls import Call
@@ -122,6 +123,10 @@ async def download(call: Call, request: Request) -> Response:
         if reason_of(error) == "FILE_NOT_FOUND":
             raise await _no_file(call, place) from None
         raise
+    refusal = not_satisfiable(head.blob, wanted)
+    if refusal is not None:
+        await responses.aclose()
+        return refusal
     return file_answer(_data(responses), head.blob, place.path, wanted)
 
 
@@ -282,6 +287,7 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
         return
 
 
-async def _data(responses: AsyncIterator[Any]) -> AsyncGenerator[bytes]:
-    async for response in responses:
-        yield response.data
+async def _data(responses: AsyncGenerator[Any]) -> AsyncGenerator[bytes]:
+    async with aclosing(responses):
+        async for response in responses:
+            yield response.data

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import Final
 
+from penstock_artifact.contents import Contents
 from penstock_artifact.domain import BLOB_BYTES_MAX, BlobId, Storage
 from penstock_artifact.errors import BlobMismatch, QuotaExceeded
 from penstock_artifact.keys import new_key, new_streamed_key
@@ -27,20 +28,30 @@ class IncomingFile:
         size: What was announced; None if nothing was.
         store: The records.
         blobs: The bytes.
+        contents: How blobs are counted on.
         clock: The time.
     """
 
-    def __init__(self, project: str, size: int | None, store: ArtifactStore, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        project: str,
+        size: int | None,
+        store: ArtifactStore,
+        blobs: BlobStore,
+        contents: Contents,
+        clock: Clock,
+    ) -> None:
         self._project = project
         self._announced = size
         self._store = store
         self._blobs = blobs
+        self._contents = contents
         self._clock = clock
         self._digest = hashlib.sha256()
         self._size = 0
 
     async def receive(self, parts: AsyncIterator[bytes]) -> BlobId:
-        """Takes all bytes, and makes them count as a blob.
+        """Takes all bytes, and makes them count as a blob, which is not collected in the next half of the grace period.
 
         Raises `BlobMismatch`, `UploadSilent`, `QuotaExceeded`, `StoreFull`. Then nothing is left.
         """
@@ -52,7 +63,7 @@ class IncomingFile:
             if self._size > HELD_BYTES_MAX:
                 return await self._write(new_streamed_key(self._project, self._clock.now_us()), _chained(head, pieces))
         blob = BlobId(self._digest.hexdigest(), self._size)
-        if await self._store.blobs(self._project, [blob.sha256]):
+        if await self._contents.relied(self._project, [blob.sha256]):
             return blob
         return await self._write(new_key(self._project, blob.sha256, self._clock.now_us()), once(b"".join(head)))
 

@@ -63,9 +63,10 @@ class FileService:
 
         Raises `PathTaken`, `BlobMismatch`, `UploadSilent`, `QuotaExceeded`, `StoreFull`.
         """
-        blob = await IncomingFile(owner.project, upload.size, self._store, self._blobs, self._clock).receive(parts)
-        (file,) = await self.put(owner, [NewFile(File(upload.path, blob, upload.media_type))], by)
-        return file
+        incoming = IncomingFile(owner.project, upload.size, self._store, self._blobs, self._contents, self._clock)
+        file = File(upload.path, await incoming.receive(parts), upload.media_type)
+        (there,) = await self._files.put(owner, [NewFile(file)], by, self._clock.now_us())
+        return there
 
     async def put(self, owner: Owner, files: Sequence[NewFile], by: str) -> list[OwnedFile]:
         """Puts blobs that the project has under paths, all or none.
