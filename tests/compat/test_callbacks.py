@@ -35,7 +35,6 @@ def train(trainer: Peer, platform: Platform, client: Client) -> Train:
 
     def train(library: str) -> dict[str, Any]:
         project = f"callbacks-{library}"
-        client.create_project(project)
         told = trainer.ask(library, home=str(platform.home), project=project)
         there = points_on_server(client, told["run"])
         for key, points in told["points"].items():

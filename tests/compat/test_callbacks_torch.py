@@ -44,7 +44,6 @@ def train(trainer: Peer, platform: Platform, client: Client, tmp_path: Path) -> 
 
     def train(library: str) -> dict[str, Any]:
         project = f"callbacks-{library}"
-        client.create_project(project)
         told = trainer.ask(library, home=str(platform.home), project=project, folder=str(tmp_path))
         expected = {key: sorted(map(tuple, points)) for key, points in told["points"].items()}
         assert {key: sorted(points) for key, points in points_on_server(client, told["run"]).items()} == expected

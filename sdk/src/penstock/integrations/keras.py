@@ -28,8 +28,8 @@ class PenstockCallback(keras.callbacks.Callback):
         prefix: Goes before every name, such as `fold-1/`.
         every_batches: How often `batch/loss` and so on are logged, with the number of batches as step: after every so many.
             None: not at all.
-        model_artifact: The artifact whose next version the trained model becomes, as `model.keras`. Needs a run that is
-            online. Without it, the model is not kept.
+        model_artifact: The artifact whose next version the trained model becomes, as `model.keras`.
+            Without it, the model is not kept.
     """
 
     async_safe: Final = True

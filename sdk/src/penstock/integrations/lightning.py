@@ -32,8 +32,8 @@ class PenstockLogger(Logger):
     Args:
         run: The run; without it, the one that is going on, or else one that is started.
         prefix: Goes before every name.
-        model_artifact: The artifact whose next version the best checkpoint becomes when `fit` ends well. Needs a run that
-            is online. Without it, checkpoints stay where they are.
+        model_artifact: The artifact whose next version the best checkpoint becomes when `fit` ends well.
+            Without it, checkpoints stay where they are.
         **init: What `penstock.init` is called with, such as `project`, if no run is going on.
     """
 

@@ -80,7 +80,7 @@ class Target:
         self._record(f"The goal of {name}", partial(self._define_goal, name=name, goal=goal))
 
     def log_model(self, artifact: str, file_name: str, save: Callable[[Path], object]) -> None:
-        """Publishes a model as the next version of an artifact, of type `model`, and waits until it is durable.
+        """Publishes a model as the next version of an artifact, of type `model`. Returns when the spool has it.
 
         Args:
             artifact: The name of the artifact.
@@ -95,7 +95,8 @@ class Target:
 
     def log_model_file(self, artifact: str, path: Path) -> None:
         """`log_model` for a file, or a folder, that is there."""
-        self._record("The model", lambda run: run.log_artifact(path, name=artifact, type="model"))
+        # Through the spool: the training waits for no network, and a run without a server keeps its model, too.
+        self._record("The model", lambda run: run.log_artifact(path, name=artifact, type="model", wait=False))
 
     def finish_own(self) -> None:
         """Finishes the run, if this started it."""

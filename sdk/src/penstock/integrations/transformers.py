@@ -25,8 +25,8 @@ class PenstockCallback(TrainerCallback):
     Args:
         run: The run; without it, the one that is going on, or else one that is started.
         prefix: Goes before every name.
-        model_artifact: The artifact whose next version the trained model becomes, as `save_pretrained` writes it. Needs a
-            run that is online. Without it, the model is not kept.
+        model_artifact: The artifact whose next version the trained model becomes, as `save_pretrained` writes
+            it. Without it, the model is not kept.
         **init: What `penstock.init` is called with, such as `project`, if no run is going on.
     """
 

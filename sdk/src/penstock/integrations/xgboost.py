@@ -28,8 +28,8 @@ class PenstockCallback(xgboost.callback.TrainingCallback):
     Args:
         run: The run; without it, the one that is going on.
         prefix: Goes before every name, such as `fold-1/`.
-        model_artifact: The artifact whose next version the trained model becomes, as `model.ubj`. Needs a run that is
-            online. Without it, the model is not kept.
+        model_artifact: The artifact whose next version the trained model becomes, as `model.ubj`.
+            Without it, the model is not kept.
     """
 
     def __init__(self, *, run: Run | None = None, prefix: str = "", model_artifact: str | None = None) -> None:
