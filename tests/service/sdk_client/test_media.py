@@ -1,5 +1,6 @@
 """Media that runs log: from the training process through the spool to real servers, and back."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from support.installation import Installation
 import penstock
 from penstock.sender import sync
 from penstock.sender.orders import TOGETHER_MAX
+from penstock.spool import console
 
 PIXELS = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
 
@@ -81,3 +83,31 @@ def test_one_that_is_refused_does_not_keep_the_others(server: Installation, proj
     (result,) = sync([run.spool_folder], connection=server.connection)
     assert result.ending == "done"
     assert listed(project, run) == [("a", 1, ""), ("b", 1, ""), ("large", 1, "")]
+
+
+def test_what_is_printed_becomes_files_of_the_run(server: Installation, project: Any, home: Path) -> None:
+    with penstock.init(project=project.id, system_metrics=False, console=True) as run:
+        print("step 1")
+        print("step 2", file=sys.stderr)
+    receipt = run.finish()
+    assert (receipt.orders, receipt.complete) == (0, True)
+    (file,) = [entry.file for entry in project.client.files(run, "console", recursive=True)]
+    assert file.media_type == "text/plain"
+    assert project.client.read_file(run, file.path).endswith(b"\nstep 1\nstep 2\n")
+
+
+def test_what_is_printed_by_an_offline_run_comes_with_it(
+    server: Installation, project: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = penstock.init(project=project.id, mode="offline", system_metrics=False, console=True)
+    for n in range(200):
+        print(f"line {n}")
+    run.finish()
+    assert run.spool_folder is not None
+    monkeypatch.setattr(console, "STRETCH_BYTES_MAX", 1_000)
+    (result,) = sync([run.spool_folder], connection=server.connection)
+    assert result.ending == "done"
+    files = [entry.file for entry in project.client.files(run, "console", recursive=True)]
+    assert len(files) > 1
+    text = b"".join(project.client.read_file(run, file.path) for file in files).decode()
+    assert text.splitlines() == [f"line {n}" for n in range(200)]

@@ -52,6 +52,7 @@ def init(
     mode: str | None = None,
     strict: bool = False,
     capture: bool = True,
+    console: bool = False,
     system_metrics: bool | float = True,
 ) -> Run:
     """Starts a run and returns it, without waiting for any network (except with `resume="must"`).
@@ -78,6 +79,8 @@ def init(
             without it.
         strict: Whether `log` raises when the disk is full, instead of counting points as dropped.
         capture: Whether commit, program and machine are noted; PENSTOCK_CAPTURE=0 switches it off, too.
+        console: Whether what this process prints (`sys.stdout`, `sys.stderr`, line by line) is kept as files of the run below
+            `console/`; PENSTOCK_CONSOLE=1 switches it on, too. At most 100 MB.
         system_metrics: Whether the load of the machine is logged, or every how many seconds (default 15, at least 1).
 
     Raises:
@@ -130,6 +133,7 @@ def init(
         strict=strict,
         first_step=first_step,
         capture=wants_capture,
+        console=console or os.environ.get("PENSTOCK_CONSOLE") in {"1", "true", "yes", "on"},
         system_metrics_interval_s=interval_s,
     )
     if given_id is None and chosen_mode != "disabled" and _is_second_of_many(rank):

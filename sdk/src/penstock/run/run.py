@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from penstock.config import Connection, home
 from penstock.errors import InvalidInput, InvalidType, RunFinished, SpoolFull
 from penstock.run.artifacts import RunArtifacts
+from penstock.run.console import Console
 from penstock.run.entries import Config, Params, Summary, Tags
 from penstock.run.messages import say
 from penstock.run.monitor import Monitor
@@ -50,6 +51,7 @@ class RunOptions:
         strict: Whether `log` raises when the disk has no room.
         first_step: The step of the first row that names none.
         capture: Whether place and program are noted.
+        console: Whether what is printed is kept.
         system_metrics_interval_s: How often the load of the machine is measured; None if not at all.
     """
 
@@ -57,6 +59,7 @@ class RunOptions:
     strict: bool
     first_step: int
     capture: bool
+    console: bool
     system_metrics_interval_s: float | None
 
 
@@ -76,6 +79,7 @@ class Run(RunArtifacts):
         self._spool_root = spool_root
         self._writer: SpoolWriter | None = None
         self._monitor: Monitor | None = None
+        self._console: Console | None = None
         self._receipt: Receipt | None = None
         self._next_step_after_fork = options.first_step
         self._forked = False
@@ -238,6 +242,8 @@ class Run(RunArtifacts):
             if self._receipt is not None:
                 return self._receipt
             monitor, writer = self._monitor, self._writer
+            if self._console is not None:
+                self._console.close()
             if monitor is not None and wait:
                 monitor.stop()
             if writer is None:
@@ -304,6 +310,8 @@ class Run(RunArtifacts):
         if self._monitor is not None and self._monitor.sender is not None:
             self._monitor.sender.let_go()
         self._monitor = None
+        if self._console is not None:
+            self._console.after_fork_in_child()
 
     def _spool_writer(self) -> SpoolWriter:
         return self._writer or self._open_writer()
@@ -328,7 +336,15 @@ class Run(RunArtifacts):
                     on_connected=self._connected,
                 )
                 self._monitor.start()
+                if self._options.console and not self._forked:
+                    self._keep_console(writer)
             return writer
+
+    def _keep_console(self, writer: SpoolWriter) -> None:
+        try:
+            self._console = Console(writer.folder)
+        except OSError as error:
+            say(f"what is printed is not kept: {error.strerror or error}.")
 
     def _made_writer(self) -> SpoolWriter:
         first_step = self._next_step_after_fork

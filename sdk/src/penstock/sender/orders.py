@@ -23,12 +23,20 @@ from penstock.client._async.transfers import AsyncTransfers
 from penstock.config import Connection
 from penstock.errors import LimitExceeded, PenstockError, PermissionDenied, ServerUnavailable
 from penstock.sender.outcome import is_final
+from penstock.spool.console import STRETCH_BYTES_MAX, ConsoleSource
+from penstock.spool.files import write_private
 from penstock.spool.meta import SpoolMeta
 from penstock.spool.orders import Order, OrderBook
 
 __all__ = ["OrderDelivery"]
 
 LOOK_INTERVAL_S: Final = 0.25
+CONSOLE_DIRECTORY: Final = "console"
+CONSOLE_INTERVAL_S: Final = 5.0
+"""How often what was printed is put at first. The interval doubles each time, so that a long run has not ever more files."""
+CONSOLE_INTERVAL_S_MAX: Final = 300.0
+CONSOLE_NUMBER: Final = 0
+"""Of what was printed, among orders, which are counted from 1."""
 TOGETHER_MAX: Final = 100
 """Files that are put in one call."""
 PUT_TIMEOUT_S: Final = 120.0
@@ -65,6 +73,11 @@ class OrderDelivery:
         self._refused: dict[int, PenstockError] = {}
         self._lost = 0
         self._left: list[Order] = []
+        self._console = ConsoleSource(folder)
+        self._stretch_file = folder / "console.put"
+        self._console_due_s = time.monotonic() + CONSOLE_INTERVAL_S
+        self._console_interval_s = CONSOLE_INTERVAL_S
+        self._draining = False
         self._looked = asyncio.Event()
         self._served_s = time.monotonic()
         self._trouble: PenstockError | None = None
@@ -95,7 +108,8 @@ class OrderDelivery:
         Raises `ServerUnavailable` after that.
         """
         looks = self._looks
-        while self._looks < looks + 2 or any(order.number not in self._refused for order in self._left):
+        self._draining = True
+        while self._looks < looks + 2 or self._unfinished():
             self._looked.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._looked.wait(), LOOK_INTERVAL_S)
@@ -117,7 +131,7 @@ class OrderDelivery:
                             await asyncio.sleep(LOOK_INTERVAL_S)
                             continue
                         await self._carry_out(client, orders)
-                        await asyncio.to_thread(self._book.finish, orders)
+                        await asyncio.to_thread(self._note_done, orders)
                         self._trouble = None
                         self._served_s = time.monotonic()
                         delay_s, denials = _RETRY_DELAY_S, 0
@@ -139,7 +153,7 @@ class OrderDelivery:
             self._trouble = error
             with contextlib.suppress(OSError):
                 # It may lie there for long.
-                await asyncio.to_thread(self._book.sync, orders)
+                await asyncio.to_thread(self._book.sync, [order for order in orders if order.number])
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, keeps no secret
             delay_s = min(delay_s * 2, _RETRY_DELAY_S_MAX)
 
@@ -159,9 +173,35 @@ class OrderDelivery:
         self._looked.set()
         due = [order for order in self._left if order.number not in self._refused]
         due = [order for order in due if (order.kind in _SLOW_KINDS) is slow]
+        if not due and not slow:
+            return await self._due_console()
         if not due or due[0].kind != "file":
             return due[:1]
         return list(takewhile(lambda order: order.kind == "file", due[:most]))
+
+    async def _due_console(self) -> Sequence[Order]:
+        """What was printed, as an order of its own: now and then, or when it is much, and in the end all of it."""
+        waits = time.monotonic() < self._console_due_s and self._console.left < STRETCH_BYTES_MAX and not self._draining
+        stretch = None if waits or CONSOLE_NUMBER in self._refused else await asyncio.to_thread(self._console.next)
+        if stretch is None:
+            return []
+        await asyncio.to_thread(write_private, self._stretch_file, stretch.data)
+        meta = self._meta
+        path = f"{CONSOLE_DIRECTORY}/{meta.rank}-{meta.writer_id[:8]}/{stretch.start:012}.log"
+        content = {"path": path, "media_type": "text/plain", "media": None, "stretch": stretch}
+        return [Order(CONSOLE_NUMBER, "file", content, self._stretch_file)]
+
+    def _unfinished(self) -> bool:
+        console = self._console.left > 0 and CONSOLE_NUMBER not in self._refused
+        return console or any(order.number not in self._refused for order in self._left)
+
+    def _note_done(self, orders: Sequence[Order]) -> None:
+        if orders[0].number != CONSOLE_NUMBER:
+            self._book.finish(orders)
+            return
+        self._console.put(orders[0].content["stretch"])
+        self._console_due_s = time.monotonic() + self._console_interval_s
+        self._console_interval_s = min(2 * self._console_interval_s, CONSOLE_INTERVAL_S_MAX)
 
     async def _carry_out(self, client: AsyncClient, orders: Sequence[Order]) -> None:
         order = orders[0]

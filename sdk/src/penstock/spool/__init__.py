@@ -10,6 +10,8 @@ A spool is one folder, `home()/spool/<run id>/<writer id>/`, mode 0700, its file
 | `meta.json` | writer, once | run, writer, project, rank, start time: `penstock.spool.meta` |
 | `00000001.log`, ... | writer | segments of records, append-only: `penstock.spool.records` |
 | `orders/` | both | what goes to other calls than the stream: `penstock.spool.orders` |
+| `console.log` | writer | what the process printed, if that is kept: `penstock.spool.console` |
+| `console.sent` | sender | how much of it is on the server |
 | `reserve` | writer | 64 KiB of nothing, given up for the last words on a full disk |
 | `owner.lock` | writer | a lock for as long as the writing process lives: `penstock.spool.locks` |
 | `connection.json` | writer | address and token for the sender, which gets them neither by argument nor environment |
