@@ -149,6 +149,7 @@ MATRIX = {
     f"{REGISTRY}/RecordEvaluation": Need.EDITOR,
     f"{REGISTRY}/CheckGate": Need.EDITOR,
     f"{REGISTRY}/GetLineage": Need.VIEWER,
+    f"{REGISTRY}/GetDatasetLineage": Need.VIEWER,
     f"{REGISTRY}/WatchEvents": Need.VIEWER,
     f"{REGISTRY}/CreateWebhook": Need.ADMIN,
     f"{REGISTRY}/GetWebhook": Need.ADMIN,

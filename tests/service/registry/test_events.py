@@ -176,5 +176,7 @@ async def test_lineage_leads_to_what_has_the_same_origin(registry: Registry) -> 
     assert (lineage.run, list(lineage.datasets)) == (run, [dataset])
     assert list(lineage.versions_of_run) == [f"{MODEL}/versions/2"]
     assert list(lineage.versions_of_manifest) == [f"{PROJECT}/models/other/versions/1"]
+    of_dataset = await registry.call("GetDatasetLineage", parent=PROJECT, name="train", digest="d")
+    assert (list(of_dataset.runs), list(of_dataset.versions)) == ([], [f"{MODEL}/versions/1"])
     nothing = await registry.call("GetLineage", name=f"{PROJECT}/models/other/versions/1")
     assert (nothing.run, list(nothing.versions_of_run)) == ("", [])

@@ -287,6 +287,32 @@ def moves(
 
 
 @app.command()
+def lineage(
+    version: VersionArgument,
+    project: ProjectOption = "default",
+    json: JsonOption = False,
+) -> None:
+    """Show what a version was made from, and what came of it: datasets, run, artifacts, other versions.
+
+    \b
+    Example:
+      penstock model lineage reader@production
+    """
+    from google.protobuf.json_format import MessageToDict
+
+    from penstock.client import Client
+
+    with Client() as client:
+        found = MessageToDict(client.lineage(version, project=project), preserving_proto_field_name=True)
+    if json:
+        print_json(found)
+        return
+    for kind in ("datasets", "run_datasets"):
+        found[kind] = [f"{one['name']} {one.get('digest', '')}".strip() for one in found.get(kind, [])]
+    pairs({key: value for key, value in found.items() if value})
+
+
+@app.command()
 def tag(
     name: Annotated[str, typer.Argument(metavar="MODEL|VERSION", help="A model, or a version of one.")],
     tags: Annotated[

@@ -6,6 +6,7 @@ from typing import Any
 
 from penstock.api.artifact.v1 import artifact_service_pb2_grpc
 from penstock.api.registry.v1 import registry_service_pb2
+from penstock.api.tracking.v1 import tracking_service_pb2_grpc
 from penstock_kit.application import Application, Job
 from penstock_kit.calling import Neighbour
 from penstock_kit.clock import Clock
@@ -24,6 +25,7 @@ from penstock_registry.events.store import EVENT_COLLECTIONS, EventStore
 from penstock_registry.gates.service import GateService
 from penstock_registry.gates.store import GATE_COLLECTIONS, GateStore
 from penstock_registry.jobs import jobs
+from penstock_registry.lineage import Lineage, Runs
 from penstock_registry.search import ModelIndex
 from penstock_registry.service import RegistryService
 from penstock_registry.servicer import RegistryServicer
@@ -94,6 +96,11 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
     index = ModelIndex(documents, stores.blobs, clock)
     events = EventService(event_store, guard, sender, stores.box, clock)
 
+    runs = None
+    if settings.tracking_address:
+        runs = Runs(neighbour("tracking", tracking_service_pb2_grpc.TrackingServiceStub, settings.tracking_address))
+    lineage = Lineage(service, index, artifacts, runs)
+
     async def close() -> None:
         await sender.close()
         for one in neighbours:
@@ -101,7 +108,7 @@ def build(settings: RegistrySettings, stores: RegistryStores, clock: Clock) -> A
         await stores.close()
 
     return Application(
-        mounts=[Mount(SERVICE, RegistryServicer(service, gates, events, index))],
+        mounts=[Mount(SERVICE, RegistryServicer(service, gates, events, index, lineage))],
         jobs=[
             *jobs(service, store, events, event_store, index, holds, clock),
             Job("registry-webhooks", Dispatcher(event_store, sender, stores.box, clock).run),

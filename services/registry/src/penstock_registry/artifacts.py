@@ -73,23 +73,21 @@ class Artifacts:
         request = pb.ReleaseArtifactVersionsRequest(parent=f"projects/{project}", holder=f"registry/{holder}")
         await self._neighbour.call("ReleaseArtifactVersions", request)
 
-    async def links_of_run(self, project: str, run: str) -> list[tuple[str, bool]]:
-        """The versions that a run wrote and used, at most `LINKS_MAX`, each with whether it wrote it.
+    async def used_by(self, project: str, run: str) -> list[str]:
+        """The versions that a run used, at most `LINKS_MAX`. Raises `NeighbourUnavailable`."""
+        return [link.version for link in await self._uses(project, run=run)]
 
-        Raises `NeighbourUnavailable`.
-        """
-        request = pb.ListArtifactLinksRequest(parent=f"projects/{project}", run=run, page_size=LINKS_MAX)
-        links = (await self._neighbour.call("ListArtifactLinks", request)).links
-        return [(link.version, link.kind == artifact_pb2.ARTIFACT_LINK_KIND_WRITTEN) for link in links]
-
-    async def users_of(self, project: str, version: str) -> list[str]:
+    async def runs_using(self, project: str, version: str) -> list[str]:
         """The runs that used a version, at most `LINKS_MAX`. Raises `NeighbourUnavailable`."""
-        request = pb.ListArtifactLinksRequest(parent=f"projects/{project}", version=version, page_size=LINKS_MAX)
+        return [link.run for link in await self._uses(project, version=version)]
+
+    async def _uses(self, project: str, **of: str) -> list[artifact_pb2.ArtifactLink]:
+        request = pb.ListArtifactLinksRequest(parent=f"projects/{project}", page_size=LINKS_MAX, **of)
         try:
             links = (await self._neighbour.call("ListArtifactLinks", request)).links
         except NotFound:
             return []
-        return [link.run for link in links if link.kind == artifact_pb2.ARTIFACT_LINK_KIND_USED]
+        return [link for link in links if link.kind == artifact_pb2.ARTIFACT_LINK_KIND_USED]
 
 
 class HoldKeeper:

@@ -29,6 +29,7 @@ __all__ = [
     "alias_message",
     "baseline_from_message",
     "baseline_message",
+    "dataset_message",
     "draft_from_message",
     "model_message",
     "move_message",

@@ -19,6 +19,7 @@ from penstock_registry.events.service import EventService
 from penstock_registry.events.servicer import EventServicer
 from penstock_registry.gates.service import GateService
 from penstock_registry.gates.servicer import GateServicer
+from penstock_registry.lineage import Lineage
 from penstock_registry.search import ModelIndex, Page, Query
 from penstock_registry.service import RegistryService
 
@@ -26,20 +27,25 @@ __all__ = ["RegistryServicer"]
 
 PAGE_BYTES_MAX: Final = 4_000_000  # within the 4 MiB that gRPC clients usually receive; a single item may have more
 
-
-LINEAGE_MAX: Final = 1_000
-
 M = TypeVar("M", bound=Message)
 
 
 class RegistryServicer(GateServicer, EventServicer):
     """Each method is the RPC of its name; what it does and which errors it has is in the contract."""
 
-    def __init__(self, service: RegistryService, gates: GateService, events: EventService, index: ModelIndex) -> None:
+    def __init__(
+        self,
+        service: RegistryService,
+        gates: GateService,
+        events: EventService,
+        index: ModelIndex,
+        lineage: Lineage,
+    ) -> None:
         GateServicer.__init__(self, gates)
         EventServicer.__init__(self, events)
         self._service = service
         self._index = index
+        self._lineage = lineage
 
     # Models
 
@@ -143,13 +149,24 @@ class RegistryServicer(GateServicer, EventServicer):
 
     async def GetLineage(self, request: pb.GetLineageRequest, context: Any) -> pb.GetLineageResponse:
         name = ModelVersionName.parse(request.name)
-        model, stored = await self._service.get_version(name)
-        version = convert.version_message(model, stored)
+        found = await self._lineage.of_version(name)
         return pb.GetLineageResponse(
-            run=version.run,
-            datasets=version.datasets,
-            versions_of_run=await self._others(name, "run", stored.value.run_id),
-            versions_of_manifest=await self._others(name, "artifact_manifest", stored.value.artifact_manifest),
+            run=f"projects/{name.model.project}/runs/{found.run_id}" if found.run_id else "",
+            datasets=map(convert.dataset_message, found.datasets),
+            run_datasets=map(convert.dataset_message, found.run_datasets),
+            used_artifacts=found.used_artifacts,
+            runs_using=found.runs_using,
+            versions_of_run=found.versions_of_run,
+            versions_of_manifest=found.versions_of_manifest,
+        )
+
+    async def GetDatasetLineage(
+        self, request: pb.GetDatasetLineageRequest, context: Any
+    ) -> pb.GetDatasetLineageResponse:
+        project = ProjectName.parse(request.parent).project
+        runs, versions = await self._lineage.of_dataset(project, request.name, request.digest)
+        return pb.GetDatasetLineageResponse(
+            runs=[f"{request.parent}/runs/{run_id}" for run_id in runs], versions=versions
         )
 
     async def UpdateModelVersion(
@@ -230,18 +247,6 @@ class RegistryServicer(GateServicer, EventServicer):
             moves=[convert.move_message(parent.project, move) for move in moves],
             next_page_token="" if cursor is None else paging.seal(digest, cursor),
         )
-
-    async def _others(self, name: ModelVersionName, attribute: str, value: str) -> list[str]:
-        """The names of other versions of the project with the same value of an attribute; none if it is empty."""
-        if not value:
-            return []
-        query = Query(f'{attribute} = "{value}"', "", LINEAGE_MAX + 1, "", "")
-        page = await self._index.versions(name.model.project, query)
-        found = [
-            str(ModelVersionName(ModelName(name.model.project, model_id), int(version_id.rpartition("/")[2])))
-            for version_id, model_id in zip(page.ids, page.model_ids, strict=True)
-        ]
-        return [other for other in found if other != str(name)][:LINEAGE_MAX]
 
     async def _version_messages(self, parent: ProjectName, page: Page) -> list[model_pb2.ModelVersion | None]:
         versions = await self._service.get_versions(parent, page.ids)

@@ -106,6 +106,26 @@ class Models:
         response = self.registry.GetModelVersion(registry_service_pb2.GetModelVersionRequest(name=ref.name))
         return response.version
 
+    def lineage(self, version: str, *, project: str = "default") -> registry_service_pb2.GetLineageResponse:
+        """What a version was made from, and what came of it: its run, the datasets and artifacts that the run used, other
+        versions of the same run or with the same files, and the runs that used its files.
+
+        Raises `NotFound`, `ServerUnavailable`.
+        """
+        name = (self.model_version(version, project=project)).name
+        return self.registry.GetLineage(registry_service_pb2.GetLineageRequest(name=name))
+
+    def dataset_lineage(
+        self, name: str, digest: str, *, project: str = "default"
+    ) -> registry_service_pb2.GetDatasetLineageResponse:
+        """What came of a dataset: the `runs` that used it, and the `versions` of models that came of these.
+
+        Raises `ServerUnavailable`.
+        """
+        return self.registry.GetDatasetLineage(
+            registry_service_pb2.GetDatasetLineageRequest(parent=project_name(project), name=name, digest=digest)
+        )
+
     def create_model(
         self,
         model: str,

@@ -499,16 +499,40 @@ class GetLineageRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetLineageResponse(_message.Message):
-    __slots__ = ("run", "datasets", "versions_of_run", "versions_of_manifest")
+    __slots__ = ("run", "datasets", "versions_of_run", "versions_of_manifest", "run_datasets", "used_artifacts", "runs_using")
     RUN_FIELD_NUMBER: _ClassVar[int]
     DATASETS_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_OF_RUN_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_OF_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    RUN_DATASETS_FIELD_NUMBER: _ClassVar[int]
+    USED_ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_USING_FIELD_NUMBER: _ClassVar[int]
     run: str
     datasets: _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelDataset]
     versions_of_run: _containers.RepeatedScalarFieldContainer[str]
     versions_of_manifest: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, run: _Optional[str] = ..., datasets: _Optional[_Iterable[_Union[_model_pb2.ModelDataset, _Mapping]]] = ..., versions_of_run: _Optional[_Iterable[str]] = ..., versions_of_manifest: _Optional[_Iterable[str]] = ...) -> None: ...
+    run_datasets: _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelDataset]
+    used_artifacts: _containers.RepeatedScalarFieldContainer[str]
+    runs_using: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run: _Optional[str] = ..., datasets: _Optional[_Iterable[_Union[_model_pb2.ModelDataset, _Mapping]]] = ..., versions_of_run: _Optional[_Iterable[str]] = ..., versions_of_manifest: _Optional[_Iterable[str]] = ..., run_datasets: _Optional[_Iterable[_Union[_model_pb2.ModelDataset, _Mapping]]] = ..., used_artifacts: _Optional[_Iterable[str]] = ..., runs_using: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetDatasetLineageRequest(_message.Message):
+    __slots__ = ("parent", "name", "digest")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    name: str
+    digest: str
+    def __init__(self, parent: _Optional[str] = ..., name: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class GetDatasetLineageResponse(_message.Message):
+    __slots__ = ("runs", "versions")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedScalarFieldContainer[str]
+    versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, runs: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WatchEventsRequest(_message.Message):
     __slots__ = ("parent", "cursor", "from_now")

@@ -193,6 +193,11 @@ class RegistryServiceStub:
                 request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.FromString,
                 _registered_method=True)
+        self.GetDatasetLineage = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/GetDatasetLineage',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetDatasetLineageRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetDatasetLineageResponse.FromString,
+                _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/penstock.api.registry.v1.RegistryService/WatchEvents',
                 request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.WatchEventsRequest.SerializeToString,
@@ -483,7 +488,17 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetLineage(self, request, context):
-        """Returns what a version was made from, and which other versions have the same origin. Errors: NOT_FOUND.
+        """Returns what a version was made from, which other versions have the same origin, and who used its files: from the dataset to
+        the run to the version, and on. Tracking and the artifact service are asked for what they know. Errors: NOT_FOUND, UNAVAILABLE
+        (NEIGHBOUR_UNAVAILABLE; metadata `service`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDatasetLineage(self, request, context):
+        """Returns what came of a dataset: the runs that used it, and the versions that these made or that say they were trained on it.
+        Errors: UNAVAILABLE (NEIGHBOUR_UNAVAILABLE; metadata `service`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -722,6 +737,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.GetLineage,
                     request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.FromString,
                     response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.SerializeToString,
+            ),
+            'GetDatasetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDatasetLineage,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetDatasetLineageRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetDatasetLineageResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -1615,6 +1635,33 @@ class RegistryService:
             '/penstock.api.registry.v1.RegistryService/GetLineage',
             penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.SerializeToString,
             penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDatasetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/GetDatasetLineage',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetDatasetLineageRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetDatasetLineageResponse.FromString,
             options,
             channel_credentials,
             insecure,
