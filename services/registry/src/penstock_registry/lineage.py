@@ -141,7 +141,7 @@ class Lineage:
 
         Raises `NeighbourUnavailable`.
         """
-        runs = [] if self._runs is None else await self._runs.using(project, name, digest)
+        runs = list[str]() if self._runs is None else await self._runs.using(project, name, digest)
         clauses = [f"datasets.{_quoted(name)} = {_quoted(digest)}"]
         if runs:
             clauses.append(f"run in ({', '.join(map(_quoted, runs))})")
