@@ -194,6 +194,7 @@ MATRIX = {
     f"{ARTIFACT}/DeleteArtifactVersion": Need.ADMIN,
     f"{ARTIFACT}/HoldArtifactVersion": Need.ADMIN_OR_SERVICE,
     f"{ARTIFACT}/ReleaseArtifactVersions": Need.ADMIN_OR_SERVICE,
+    f"{ARTIFACT}/SetArtifactRetention": Need.ADMIN,
     f"{ARTIFACT}/SetArtifactQuota": Need.ADMIN,
 }
 

@@ -152,6 +152,19 @@ def test_what_cannot_be_put(project: Any, tmp_path: Path) -> None:
         client.get_artifact("net", tmp_path, project=name)
 
 
+def test_which_versions_are_kept(project: Any) -> None:
+    client, name = project.client, project.id
+    storage = f"projects/{name}/artifactStorage"
+    assert said("artifact", "retention", "-p", name) == [{"name": storage, "kept": None}]
+    there = said("artifact", "retention", "--versions", "10", "--days", "90", "-p", name)
+    assert there == [{"name": storage, "kept": {"versions": 10, "days": 90}}]
+    assert client.artifact_storage(name).retention.days_kept == 90
+    assert said("artifact", "retention", "--all", "-p", name) == [{"name": storage, "kept": None}]
+    for versions, days in ((1, None), (None, 1), (0, 1)):
+        with pytest.raises(InvalidInput):
+            client.set_artifact_retention(versions, days, project=name)
+
+
 def test_quota_and_types(project: Any, tmp_path: Path) -> None:
     client, name = project.client, project.id
     file = written(tmp_path, {"f": b"12345"}) / "f"

@@ -1,4 +1,4 @@
-"""Commands about artifacts: `artifact put`, `get`, `ls`, `cp`, `rm`, `quota`."""
+"""Commands about artifacts: `artifact put`, `get`, `ls`, `cp`, `rm`, `quota`, `retention`."""
 
 import sys
 from collections.abc import Callable, Generator
@@ -243,6 +243,45 @@ def quota(
         print_json({"name": storage.name, "used_bytes": storage.used_bytes, "quota_bytes": limit})
         return
     pairs({"used": _size(storage.used_bytes), "quota": "none" if limit is None else _size(limit)})
+
+
+@app.command()
+def retention(
+    versions: Annotated[
+        int | None, typer.Option(help="So many of the newest versions of each artifact are kept.")
+    ] = None,
+    days: Annotated[int | None, typer.Option(help="Versions are kept until they are so many days old.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Keep all versions.")] = False,
+    project: ProjectOption = "default",
+    json: JsonOption = False,
+) -> None:
+    """Show which versions of the artifacts of a project are kept; or set that. The others are deleted within hours.
+
+    A version that a registered model names is always kept.
+
+    \b
+    Examples:
+      penstock artifact retention -p digits
+      penstock artifact retention --versions 10 --days 90 -p digits
+      penstock artifact retention --all -p digits
+    """
+    from penstock.client import Client
+
+    if everything and (versions is not None or days is not None):
+        raise InvalidInput("Give --all, or --versions and --days.")
+    with Client() as client:
+        if everything or versions is not None or days is not None:
+            client.set_artifact_retention(versions, days, project=project)
+        storage = client.artifact_storage(project)
+    kept = storage.retention if storage.HasField("retention") else None
+    if json:
+        found = {"versions": kept.versions_kept, "days": kept.days_kept} if kept else None
+        print_json({"name": storage.name, "kept": found})
+        return
+    if kept is None:
+        say("All versions are kept.")
+        return
+    pairs({"newest versions": f"{kept.versions_kept:,}", "younger than": f"{kept.days_kept:,} days"})
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from penstock_artifact.parts.convert import parts_request
 from penstock_artifact.parts.service import PartUploads
 from penstock_artifact.parts.store import UPLOAD_COLLECTIONS, UploadStore
 from penstock_artifact.previews.service import Previewer
+from penstock_artifact.retention import Retainer
 from penstock_artifact.service import ArtifactService
 from penstock_artifact.servicer import ArtifactServicer
 from penstock_artifact.settings import ArtifactSettings
@@ -87,6 +88,6 @@ def build(settings: ArtifactSettings, stores: ArtifactStores, clock: Clock) -> A
                 },
             )
         ],
-        jobs=jobs(Collector(store, file_store, stores.blobs, clock), uploads),
+        jobs=jobs(Retainer(store, clock), Collector(store, file_store, stores.blobs, clock), uploads),
         close=stores.close,
     )

@@ -16,6 +16,7 @@ from penstock_artifact.domain import (
     File,
     Link,
     Reference,
+    Retention,
     Storage,
 )
 from penstock_artifact.errors import UploadInvalid
@@ -28,6 +29,7 @@ __all__ = [
     "entry_from_message",
     "entry_message",
     "link_message",
+    "retention_from_message",
     "storage_message",
     "time_message",
     "upload_request",
@@ -129,9 +131,18 @@ def link_message(project: str, link: Link) -> pb.ArtifactLink:
 
 def storage_message(project: str, storage: Storage) -> pb.ArtifactStorage:
     """Packs what a project stores."""
+    kept = storage.retention
     return pb.ArtifactStorage(
-        name=f"projects/{project}/artifactStorage", used_bytes=storage.used, quota_bytes=storage.quota
+        name=f"projects/{project}/artifactStorage",
+        used_bytes=storage.used,
+        quota_bytes=storage.quota,
+        retention=pb.ArtifactRetention(versions_kept=kept.versions, days_kept=kept.days) if kept else None,
     )
+
+
+def retention_from_message(message: pb.ArtifactRetention) -> Retention:
+    """Unpacks which versions are kept."""
+    return Retention(message.versions_kept, message.days_kept)
 
 
 def _version_name(project: str, artifact_id: str, number: int) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "LinkKind",
     "Manifest",
     "Reference",
+    "Retention",
     "Storage",
 ]
 
@@ -220,11 +221,20 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """Which versions are kept: so many of the newest ones of each artifact, and those that are younger than so many days."""
+
+    versions: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
-    """What the blobs of a project take, and how much they may; None for no limit."""
+    """What the blobs of a project take, how much they may, and which versions are kept; None for no limit, and for all."""
 
     used: int = 0
     quota: int | None = None
+    retention: Retention | None = None
 
     def check(self, needed: int) -> None:
         """Raises `QuotaExceeded` if so many bytes more are too many."""

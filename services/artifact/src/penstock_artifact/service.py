@@ -16,6 +16,7 @@ from penstock_artifact.domain import (
     File,
     Link,
     Manifest,
+    Retention,
     Storage,
 )
 from penstock_artifact.errors import (
@@ -252,6 +253,10 @@ class ArtifactService:
     async def set_quota(self, parent: ProjectName, quota: int | None) -> Storage:
         """Sets the quota of a project, None for no limit."""
         return await self._store.set_quota(parent.project, quota)
+
+    async def set_retention(self, parent: ProjectName, retention: Retention | None) -> Storage:
+        """Sets which versions of a project are kept, None for all."""
+        return await self._store.set_retention(parent.project, retention)
 
 
 class _ManifestCache:

@@ -233,6 +233,14 @@ class ArtifactServicer(FileServicer, PartServicer):
         storage = await self._service.set_quota(parent, quota)
         return pb.SetArtifactQuotaResponse(storage=convert.storage_message(parent.project, storage))
 
+    async def SetArtifactRetention(
+        self, request: pb.SetArtifactRetentionRequest, context: Any
+    ) -> pb.SetArtifactRetentionResponse:
+        parent = ProjectName.parse(request.name.removesuffix(_STORAGE))
+        retention = convert.retention_from_message(request.retention) if request.HasField("retention") else None
+        storage = await self._service.set_retention(parent, retention)
+        return pb.SetArtifactRetentionResponse(storage=convert.storage_message(parent.project, storage))
+
 
 async def _parts(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Part]:
     yield _part(first)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
-from penstock_artifact.domain import Artifact, ArtifactVersion, Link, LinkKind, Manifest, Storage
+from penstock_artifact.domain import Artifact, ArtifactVersion, Link, LinkKind, Manifest, Retention, Storage
 from penstock_artifact.errors import ArtifactNotFound, TooManyWriters, UploadNotFound, VersionNotFound
 from penstock_artifact.holds import HOLD_COLLECTION, Holds
 from penstock_kit.stores.documents import (
@@ -409,6 +409,17 @@ class ArtifactStore:
 
         return await insisting(attempt)
 
+    async def set_retention(self, project: str, retention: Retention | None) -> Storage:
+        """Sets which versions of a project are kept, None for all."""
+
+        async def attempt() -> Storage:
+            storage, write = await self._storage(project)
+            changed = replace(storage, retention=retention)
+            await self._documents.apply(project, [write(changed)])
+            return changed
+
+        return await insisting(attempt)
+
     async def _storage(self, project: str) -> tuple[Storage, Callable[[Storage], Operation]]:
         """The storage of a project, and what writes another one in its place."""
         try:
@@ -416,7 +427,7 @@ class ArtifactStore:
         except DocumentMissing:
             return Storage(), lambda storage: Insert(STORAGE, _STORAGE_ID, _storage_body(storage))
         return (
-            Storage(document.body["used"], document.body["quota"]),
+            _storage(document),
             lambda storage: Replace(STORAGE, _STORAGE_ID, _storage_body(storage), document.version),
         )
 
@@ -552,4 +563,10 @@ def _blob(document: Document) -> StoredBlob:
 
 
 def _storage_body(storage: Storage) -> dict[str, Any]:
-    return {"used": storage.used, "quota": storage.quota}
+    kept = storage.retention
+    return {"used": storage.used, "quota": storage.quota, "kept": [kept.versions, kept.days] if kept else None}
+
+
+def _storage(document: Document) -> Storage:
+    kept = document.body.get("kept")  # older records have none
+    return Storage(document.body["used"], document.body["quota"], Retention(*kept) if kept else None)

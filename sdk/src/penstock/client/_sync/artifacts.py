@@ -289,6 +289,30 @@ class Artifacts:
         )
         return response.storage
 
+    def set_artifact_retention(
+        self, versions: int | None, days: int | None, *, project: str = "default"
+    ) -> artifact_pb2.ArtifactStorage:
+        """Says which versions of the artifacts of a project are kept; all others are deleted within hours.
+
+        Kept are the newest ones of each artifact, the young ones, and those that a registered model names.
+
+        Args:
+            versions: So many of the newest versions of each artifact, 1 to 1,000,000; None, with `days` None, keeps all.
+            days: Versions until they are so many days old, 1 to 36,500.
+            project: The project.
+
+        Raises `InvalidInput`, `PermissionDenied`.
+        """
+        if (versions is None) != (days is None):
+            raise InvalidInput("Give both, how many versions and how many days, or none of them.")
+        kept = None if versions is None else artifact_pb2.ArtifactRetention(versions_kept=versions, days_kept=days)
+        response = self.artifact_service.SetArtifactRetention(
+            artifact_service_pb2.SetArtifactRetentionRequest(
+                name=f"{project_name(project)}/artifactStorage", retention=kept
+            )
+        )
+        return response.storage
+
     def set_artifact_quota(
         self, quota_bytes: int | None, *, project: str = "default"
     ) -> artifact_pb2.ArtifactStorage:

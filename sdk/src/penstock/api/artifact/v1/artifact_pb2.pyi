@@ -105,11 +105,21 @@ class ArtifactLink(_message.Message):
     def __init__(self, version: _Optional[str] = ..., run: _Optional[str] = ..., kind: _Optional[_Union[ArtifactLinkKind, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ArtifactStorage(_message.Message):
-    __slots__ = ("name", "used_bytes", "quota_bytes")
+    __slots__ = ("name", "used_bytes", "quota_bytes", "retention")
     NAME_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
     name: str
     used_bytes: int
     quota_bytes: int
-    def __init__(self, name: _Optional[str] = ..., used_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ...) -> None: ...
+    retention: ArtifactRetention
+    def __init__(self, name: _Optional[str] = ..., used_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., retention: _Optional[_Union[ArtifactRetention, _Mapping]] = ...) -> None: ...
+
+class ArtifactRetention(_message.Message):
+    __slots__ = ("versions_kept", "days_kept")
+    VERSIONS_KEPT_FIELD_NUMBER: _ClassVar[int]
+    DAYS_KEPT_FIELD_NUMBER: _ClassVar[int]
+    versions_kept: int
+    days_kept: int
+    def __init__(self, versions_kept: _Optional[int] = ..., days_kept: _Optional[int] = ...) -> None: ...

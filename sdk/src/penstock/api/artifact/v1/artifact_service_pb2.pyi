@@ -393,6 +393,20 @@ class GetArtifactStorageResponse(_message.Message):
     storage: _artifact_pb2.ArtifactStorage
     def __init__(self, storage: _Optional[_Union[_artifact_pb2.ArtifactStorage, _Mapping]] = ...) -> None: ...
 
+class SetArtifactRetentionRequest(_message.Message):
+    __slots__ = ("name", "retention")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    retention: _artifact_pb2.ArtifactRetention
+    def __init__(self, name: _Optional[str] = ..., retention: _Optional[_Union[_artifact_pb2.ArtifactRetention, _Mapping]] = ...) -> None: ...
+
+class SetArtifactRetentionResponse(_message.Message):
+    __slots__ = ("storage",)
+    STORAGE_FIELD_NUMBER: _ClassVar[int]
+    storage: _artifact_pb2.ArtifactStorage
+    def __init__(self, storage: _Optional[_Union[_artifact_pb2.ArtifactStorage, _Mapping]] = ...) -> None: ...
+
 class SetArtifactQuotaRequest(_message.Message):
     __slots__ = ("name", "quota_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -205,6 +205,11 @@ class ArtifactServiceStub:
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetArtifactStorageRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetArtifactStorageResponse.FromString,
                 _registered_method=True)
+        self.SetArtifactRetention = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/SetArtifactRetention',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.SetArtifactRetentionRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.SetArtifactRetentionResponse.FromString,
+                _registered_method=True)
         self.SetArtifactQuota = channel.unary_unary(
                 '/penstock.api.artifact.v1.ArtifactService/SetArtifactQuota',
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.SetArtifactQuotaRequest.SerializeToString,
@@ -501,6 +506,13 @@ class ArtifactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetArtifactRetention(self, request, context):
+        """Sets or removes which versions of a project are kept. Without it all are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetArtifactQuota(self, request, context):
         """Sets or removes the quota of a project. What is stored stays, also above it.
         """
@@ -665,6 +677,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.GetArtifactStorage,
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetArtifactStorageRequest.FromString,
                     response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetArtifactStorageResponse.SerializeToString,
+            ),
+            'SetArtifactRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetArtifactRetention,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.SetArtifactRetentionRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.SetArtifactRetentionResponse.SerializeToString,
             ),
             'SetArtifactQuota': grpc.unary_unary_rpc_method_handler(
                     servicer.SetArtifactQuota,
@@ -1523,6 +1540,33 @@ class ArtifactService:
             '/penstock.api.artifact.v1.ArtifactService/GetArtifactStorage',
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetArtifactStorageRequest.SerializeToString,
             penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.GetArtifactStorageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetArtifactRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/SetArtifactRetention',
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.SetArtifactRetentionRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.SetArtifactRetentionResponse.FromString,
             options,
             channel_credentials,
             insecure,
