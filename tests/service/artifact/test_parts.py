@@ -283,6 +283,37 @@ async def test_a_stream_of_parts_that_falls_silent_ends(artifacts: Artifacts, mo
     assert (refusal.code, refusal.reason) == (Code.ABORTED, "UPLOAD_SILENT")
 
 
+async def test_a_part_that_takes_too_long_ends_the_stream(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_service, "PART_S_MAX", 0.1)
+    upload = await artifacts.begin(CONTENT)
+
+    async def slow() -> AsyncIterator[Any]:
+        yield transfer_pb2.UploadPartsRequest(name=upload.name, part=1)
+        while True:
+            yield transfer_pb2.UploadPartsRequest(data=b"x")
+            await asyncio.sleep(0.02)
+
+    stream = artifacts.stub.UploadParts(slow(), metadata=artifacts.metadata(), timeout=20)
+    refusal = await refused(anext(aiter(stream)))
+    assert (refusal.code, refusal.reason) == (Code.ABORTED, "UPLOAD_SILENT")
+
+
+async def test_few_parts_are_held_at_once_and_few_uploads_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_service, "PARTS_HELD_MAX", 1)
+    monkeypatch.setattr(parts_service, "VERIFIED_AT_ONCE_MAX", 1)
+    monkeypatch.setattr(parts_service, "TOLD_INTERVAL_S", 0.01)
+    async with serving_artifacts(tmp_path) as artifacts:
+        contents = [bytes([number]) * (PART_BYTES + 1) for number in range(4)]
+        uploads = [await artifacts.begin(content) for content in contents]
+        await asyncio.gather(*(artifacts.send_parts(u, c, 2, 1) for u, c in zip(uploads, contents, strict=True)))
+        await asyncio.gather(*(artifacts.finish(upload) for upload in uploads))
+        assert await artifacts.missing(*contents) == []
+
+
 # Straight to the object store
 
 

@@ -16,6 +16,7 @@ SMALL_BYTES_MAX: Final = 1024 * 1024
 READ_AT_ONCE_MAX: Final = 16
 """So many small blobs are read at once: each waits for disk or network longer than it takes to come."""
 
+READ_AT_ONCE_BYTES: Final = 4 * 1024 * 1024
 RANGE_BYTES: Final = 4 * 1024 * 1024
 RANGES_AT_ONCE: Final = 4
 
@@ -61,7 +62,7 @@ async def read_blobs(blobs: BlobStore, stored: Sequence[StoredBlob]) -> AsyncGen
     Raises `BlobMissing`.
     """
     reading: deque[asyncio.Task[bytes]] = deque()
-    ahead = 0
+    ahead = ahead_bytes = 0
     try:
         for index, blob in enumerate(stored):
             if blob.size > SMALL_BYTES_MAX:
@@ -72,10 +73,13 @@ async def read_blobs(blobs: BlobStore, stored: Sequence[StoredBlob]) -> AsyncGen
                     async for piece in read:
                         yield index, piece
                 continue
-            while ahead < len(stored) and len(reading) < READ_AT_ONCE_MAX:
-                if ahead >= index and stored[ahead].size <= SMALL_BYTES_MAX:
+            ahead = max(ahead, index)
+            while ahead < len(stored) and len(reading) < READ_AT_ONCE_MAX and ahead_bytes < READ_AT_ONCE_BYTES:
+                if stored[ahead].size <= SMALL_BYTES_MAX:
                     reading.append(asyncio.create_task(_whole(blobs.get(stored[ahead].key))))
+                    ahead_bytes += stored[ahead].size
                 ahead += 1
+            ahead_bytes -= blob.size
             yield index, await reading.popleft()
     finally:
         for task in reading:

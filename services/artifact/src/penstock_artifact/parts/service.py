@@ -37,6 +37,11 @@ __all__ = ["PartUploads", "Piece"]
 
 WRITTEN_AT_ONCE_MAX: Final = 2
 """So many parts of a stream are written while the next one comes. Each is held in memory."""
+PARTS_HELD_MAX: Final = 16
+"""So many parts of all streams are held in memory; further ones wait before their bytes are read."""
+PART_S_MAX: Final = 300.0
+"""How long the bytes of a part may take, so that slow senders do not keep others waiting."""
+VERIFIED_AT_ONCE_MAX: Final = 4
 TOLD_INTERVAL_S: Final = 5.0
 """How often the caller hears how far a verification is."""
 BEGIN_ATTEMPTS_MAX: Final = 20
@@ -64,6 +69,8 @@ class PartUploads:
         self._blobs = blobs
         self._signer = signer
         self._clock = clock
+        self._held = asyncio.Semaphore(PARTS_HELD_MAX)
+        self._verifying = asyncio.Semaphore(VERIFIED_AT_ONCE_MAX)
 
     @property
     def direct(self) -> bool:
@@ -127,8 +134,15 @@ class PartUploads:
                 if isinstance(number, bytes):
                     raise UploadInvalid("Bytes came that belong to no part: announce a part first.")
                 _check_part(upload, number)
-                chunks = await _part(upload, number, pieces)
-                writing.append(asyncio.create_task(self._write(upload, number, chunks)))
+                await self._held.acquire()
+                try:
+                    chunks = await _part(upload, number, pieces)
+                except BaseException:
+                    self._held.release()
+                    raise
+                task = asyncio.create_task(self._write(upload, number, chunks))
+                task.add_done_callback(lambda _: self._held.release())
+                writing.append(task)
                 if len(writing) > WRITTEN_AT_ONCE_MAX:
                     yield await writing.popleft()
             while writing:
@@ -213,14 +227,19 @@ class PartUploads:
         digest = hashlib.sha256()
         size = 0
         now_s = asyncio.get_running_loop().time
-        told_s = now_s()
-        async with aclosing(read_by_ranges(self._blobs, upload.parts.key, upload.blob.size)) as read:
-            async for piece in read:
-                await asyncio.to_thread(digest.update, piece)
-                size += len(piece)
-                if now_s() - told_s >= TOLD_INTERVAL_S:
-                    told_s = now_s()
-                    yield size
+        while not await _acquired(self._verifying, TOLD_INTERVAL_S):
+            yield 0
+        try:
+            told_s = now_s()
+            async with aclosing(read_by_ranges(self._blobs, upload.parts.key, upload.blob.size)) as read:
+                async for piece in read:
+                    await asyncio.to_thread(digest.update, piece)
+                    size += len(piece)
+                    if now_s() - told_s >= TOLD_INTERVAL_S:
+                        told_s = now_s()
+                        yield size
+        finally:
+            self._verifying.release()
         if size != upload.blob.size or digest.hexdigest() != upload.blob.sha256:
             await self._discard(upload)
             raise BlobMismatch(
@@ -241,6 +260,16 @@ class PartUploads:
         await self._blobs.delete(upload.parts.key)
 
 
+async def _acquired(semaphore: asyncio.Semaphore, within_s: float) -> bool:
+    """Whether a place became free in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            await semaphore.acquire()
+    except TimeoutError:
+        return False
+    return True
+
+
 async def _next(pieces: AsyncIterator[Piece]) -> Piece | None:
     try:
         async with asyncio.timeout(SILENCE_S_MAX):
@@ -254,12 +283,16 @@ async def _part(upload: BlobUpload, number: int, pieces: AsyncIterator[Piece]) -
     expected = upload.part_size(number)
     chunks: list[bytes] = []
     size = 0
-    while size < expected:
-        piece = await _next(pieces)
-        if not isinstance(piece, bytes):
-            raise PartInvalid(f"Part {number} has {expected:,} bytes; only {size:,} came.", part=str(number))
-        chunks.append(piece)
-        size += len(piece)
+    try:
+        async with asyncio.timeout(PART_S_MAX):
+            while size < expected:
+                piece = await _next(pieces)
+                if not isinstance(piece, bytes):
+                    raise PartInvalid(f"Part {number} has {expected:,} bytes; only {size:,} came.", part=str(number))
+                chunks.append(piece)
+                size += len(piece)
+    except TimeoutError:
+        raise UploadSilent(f"The part took longer than {PART_S_MAX:g} s: open the stream anew and go on.") from None
     if size > expected:
         raise PartInvalid(f"Part {number} has {expected:,} bytes; more came.", part=str(number))
     return chunks

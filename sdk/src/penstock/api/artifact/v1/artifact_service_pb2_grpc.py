@@ -280,7 +280,8 @@ class ArtifactServiceServicer:
         The first message names the upload. Each part is announced by its number, then come its bytes in messages of at most 4 MiB.
         Several streams may send parts of one upload at once. Errors: NOT_FOUND (UPLOAD_NOT_FOUND), INVALID_ARGUMENT (PART_INVALID)
         for a part that the blob does not have or that has other bytes than it should, INVALID_ARGUMENT (UPLOAD_INVALID) for messages
-        out of order, RESOURCE_EXHAUSTED (STORE_FULL), ABORTED (UPLOAD_SILENT) when nothing came for a minute.
+        out of order, RESOURCE_EXHAUSTED (STORE_FULL), ABORTED (UPLOAD_SILENT) when nothing came for a minute, or one part took five
+        minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
