@@ -1,11 +1,14 @@
 """Files of runs and logged models through the client, against the real services behind the real gateway."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from penstock.cli.main import build
 from penstock.client import AsyncClient
 from penstock.errors import Conflict, InvalidInput, LimitExceeded, NotFound
 
@@ -19,6 +22,17 @@ def written(folder: Path, files: dict[str, bytes]) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     return folder
+
+
+def run_command(*args: str) -> Any:
+    return CliRunner().invoke(build(), args)
+
+
+def said(*args: str) -> list[Any]:
+    """What a command prints with --json, by line."""
+    result = run_command(*args, "--json")
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -98,6 +112,29 @@ def test_what_goes_wrong_with_files(project: Any, tmp_path: Path, monkeypatch: p
         client.read_file(run, "a")
     assert client.read_file(run, "a", offset=1) == b"234"
     assert client.read_file(run, "a", length=3) == b"123"
+
+
+def test_files_on_the_command_line(project: Any, tmp_path: Path) -> None:
+    run, of = project.new_run().rpartition("/")[2], ("-p", project.id)
+    folder = written(tmp_path / "out", FILES)
+    put = said("file", "put", run[:8], str(folder), "-d", "results", *of)
+    assert [one["path"] for one in put] == ["results/empty", "results/plots/loss.png", "results/weights.bin"]
+    listed = said("file", "ls", run, "results/", *of)
+    assert [(one["path"], one["directory"]) for one in listed] == [
+        ("results/empty", False),
+        ("results/plots", True),
+        ("results/weights.bin", False),
+    ]
+    assert [one["path"] for one in said("file", "ls", run, "-r", "-n", "1", *of)] == ["results/empty"]
+    shown = run_command("file", "ls", run, "results", *of).output
+    assert "results/plots/" in shown
+    assert f"{len(FILES['weights.bin']):,}" in shown
+    (got,) = said("file", "get", run, str(tmp_path / "back"), "-d", "results", *of)
+    assert (len(got["files"]), contents(tmp_path / "back")) == (3, FILES)
+    assert run_command("file", "rm", run, "results/plots", *of).exit_code != 0, "nobody was asked"
+    (removed,) = said("file", "rm", run, "results/plots/", "--yes", *of)
+    assert removed["deleted"] == 1
+    assert said("file", "ls", run, "results/plots", *of) == []
 
 
 async def test_files_through_the_asynchronous_client(project: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from penstock.cli import (
     connection,
     experiments,
     export,
+    files,
     gates,
     importing,
     packages,
@@ -53,6 +54,7 @@ def build() -> typer.Typer:
     app.add_typer(gates.app, name="gate")
     app.add_typer(webhooks.app, name="webhook")
     app.add_typer(artifacts.app, name="artifact")
+    app.add_typer(files.app, name="file")
     app.add_typer(tokens.app, name="token")
     app.add_typer(importing.app, name="import")
     for entry in sorted(entry_points(group=PLUG_IN_GROUP), key=lambda entry: entry.name):
