@@ -9,6 +9,7 @@ from penstock_gateway.mlflow.errors import MlflowError, invalid
 from penstock_gateway.mlflow.fields import shown
 
 __all__ = [
+    "TIME_MS_MAX",
     "check_batch_limits",
     "check_experiment_tag",
     "check_key",

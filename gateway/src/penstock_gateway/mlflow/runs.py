@@ -30,6 +30,7 @@ from penstock_gateway.mlflow.fields import (
     texts,
     wrong_type,
 )
+from penstock_gateway.mlflow.keys import TIME_MS_MAX as POINT_MS_MAX
 from penstock_gateway.mlflow.keys import (
     check_batch_limits,
     check_metric,
@@ -217,7 +218,8 @@ async def log_batch(call: Call) -> Json:
         items("tags", *_KEY_AND_VALUE),
     )
     run_id = values["run_id"]
-    points = _points(call)
+    request = pb.LogBatchRequest()
+    _read_points(call, request)
     params, tags = values["params"], values["tags"]
     for kind, entries in (("params", params), ("tags", tags)):
         for index, entry in enumerate(entries):
@@ -227,7 +229,7 @@ async def log_batch(call: Call) -> Json:
         raise invalid(f"Invalid value {json_text.dumps(run_id)} for parameter 'run_id' supplied.")
     cut_params = [cut_param(one["key"], one["value"], f"params[{i}]") for i, one in enumerate(params)]
     cut_tags = [cut_tag(one["key"], one["value"], f"tags[{i}]") for i, one in enumerate(tags)]
-    check_batch_limits(len(points), len(params), len(tags))
+    check_batch_limits(len(request.metrics), len(params), len(tags))
     check_unique_params([key for key, _ in cut_params])
     new = dict(cut_params)
 
@@ -241,7 +243,8 @@ async def log_batch(call: Call) -> Json:
             f"Changing param values is not allowed. Params were already logged='{changed}' for run ID='{run_id}'."
         )
 
-    await _log_params(call, _batch(call, run_id, metrics=points, params=new, tags=cut_tags), run_id, conflict)
+    request.MergeFrom(_batch(call, run_id, params=new, tags=cut_tags))
+    await _log_params(call, request, run_id, conflict)
     return {}
 
 
@@ -379,36 +382,42 @@ def _batch(
     )
 
 
-def _points(call: Call) -> list[pb.MetricPoint]:
-    """The metrics of a batch. The usual types are read at once: there are up to a thousand. Raises `MlflowError`."""
+def _read_points(call: Call, request: pb.LogBatchRequest) -> None:
+    """Adds the metrics of a batch to a request. Raises `MlflowError`.
+
+    There are up to a thousand: those of the usual types are read at once, and a key is checked when it comes first.
+    """
     raw = call.body.get("metrics")
     if raw is None:
-        return []
+        return
     if not isinstance(raw, list):
         raise wrong_type("metrics", raw)
-    points: list[pb.MetricPoint] = []
+    known: set[str] = set()
+    add = request.metrics.add
     for index, metric in enumerate(raw):
         if not isinstance(metric, dict):
             raise wrong_type("metrics", raw)
-        for name in ("key", "value", "timestamp"):
-            if metric.get(name) in (None, ""):
-                raise missing_field(f"metrics[{index}].{name}")
-        key, value, time_ms, step = metric["key"], metric["value"], metric["timestamp"], metric.get("step")
+        key, value, time_ms, step = metric.get("key"), metric.get("value"), metric.get("timestamp"), metric.get("step")
         usual = type(key) is str and type(value) is float and type(time_ms) is int and type(step) is int
-        if not usual or step not in INT64:
-            try:
-                key, value, time_ms, step = (
-                    _KEY.reads(key),
-                    _VALUE.reads(value),
-                    _TIME.reads(time_ms),
-                    _STEP.reads(step or 0),
-                )
-            except Unreadable:
-                raise wrong_type("metrics", raw) from None
+        if usual and key in known and len(metric) == USUAL_FIELDS and 0 <= time_ms <= POINT_MS_MAX and step in INT64:
+            add(key=key, value=value, step=step, time_unix_us=time_ms * 1_000)
+            continue
+        for name, given in (("key", key), ("value", value), ("timestamp", time_ms)):
+            if given is None or given == "":
+                raise missing_field(f"metrics[{index}].{name}")
+        try:
+            key, value, time_ms, step = (
+                _KEY.reads(key),
+                _VALUE.reads(value),
+                _TIME.reads(time_ms),
+                _STEP.reads(step or 0),
+            )
+        except Unreadable:
+            raise wrong_type("metrics", raw) from None
         check_metric(key, value, time_ms, f"metrics[{index}]")
+        known.add(key)
         more = _model_fields(call, read(metric, _OF_MODEL)) if len(metric) > USUAL_FIELDS else {}
-        points.append(pb.MetricPoint(key=key, value=value, step=step, time_unix_us=time_ms * 1_000, **more))
-    return points
+        add(key=key, value=value, step=step, time_unix_us=time_ms * 1_000, **more)
 
 
 def _model_fields(call: Call, values: Mapping[str, Any]) -> dict[str, str]:

@@ -535,10 +535,14 @@ def _content_of(request: Any, now_us: int) -> bytes:
     number_of: dict[str, int] = {}
     columns: dict[int, tuple[list[int], list[int], list[float]]] = {}
     for point in request.metrics:
-        if problem := key_problem(point.key):
-            raise BatchInvalid(f"A metric key is not allowed: {problem}.")
-        number = number_of.setdefault(point.key, len(number_of))
-        steps, times, values = columns.setdefault(number, ([], [], []))
+        key = point.key
+        number = number_of.get(key)
+        if number is None:
+            if problem := key_problem(key):
+                raise BatchInvalid(f"A metric key is not allowed: {problem}.")
+            number = number_of[key] = len(number_of)
+            columns[number] = ([], [], [])
+        steps, times, values = columns[number]
         steps.append(point.step)
         times.append(point.time_unix_us or missing_us)
         values.append(point.value)
