@@ -355,12 +355,13 @@ async def test_a_url_expires(direct_artifacts: Artifacts, monkeypatch: pytest.Mo
     artifacts = direct_artifacts
     version = await artifacts.publish({"a": b"content"})
     upload = await artifacts.begin(CONTENT)
+    lasting = (await artifacts.call("SignFileDownload", name=version.name, path="a")).url
     monkeypatch.setattr(signing, "LIFETIME_S", 1)
     download = (await artifacts.call("SignFileDownload", name=version.name, path="a")).url
     (part,) = (await artifacts.call("SignUploadParts", name=upload.name, parts=[3])).urls
     async with httpx2.AsyncClient() as client:
-        assert (await client.get(download.url)).content == b"content"
         await asyncio.sleep(2)
+        assert (await client.get(lasting.url)).content == b"content"
         assert (await client.get(download.url)).status_code == 403
         assert (await client.put(part.url, content=CONTENT[2 * PART_BYTES :])).status_code == 403
 

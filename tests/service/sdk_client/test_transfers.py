@@ -192,14 +192,12 @@ def test_the_object_store_is_killed_in_mid_transfer(
     assert [file.name for file in (tmp_path / "back").iterdir()] == ["large.bin"]
 
 
-def test_urls_that_expire_are_asked_for_anew(
+def test_urls_that_expire_cost_nothing_but_time(
     direct_client: Client, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signing, "LIFETIME_S", 1)
     monkeypatch.setattr(direct, "AT_ONCE_MAX", 1)
     monkeypatch.setattr(transfers, "AT_ONCE_MAX", 1)
-    monkeypatch.setattr(Transfers, "_send_parts", never)
-    monkeypatch.setattr(Transfers, "_receive", never)
     slept: set[str] = set()
 
     def sleep(told: Transfer) -> None:
@@ -216,14 +214,14 @@ def test_urls_that_expire_are_asked_for_anew(
 def test_a_file_that_takes_longer_than_a_stream_may(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authorize, "STREAM_AGE_S_MAX", 0.5)
+    monkeypatch.setattr(authorize, "STREAM_AGE_S_MAX", 1.5)
     streams: list[int] = []
     real = transfers._part_requests
 
     def slow(upload: transfer_pb2.BlobUpload, *arguments: Any) -> Iterator[transfer_pb2.UploadPartsRequest]:
         streams.append(len(upload.missing_parts))
         for request in real(upload, *arguments):
-            time.sleep(0.04)
+            time.sleep(0.1)
             yield request
 
     monkeypatch.setattr(transfers, "_part_requests", slow)
