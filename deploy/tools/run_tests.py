@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 E2E = "tests/e2e"
-ALONE = [E2E, "tests/robustness", "tests/compat"]
+ALONE = [E2E, "tests/robustness"]
 
 SHAPES = ("one", "processes")
 STORES = ("embedded", "servers")
