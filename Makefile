@@ -20,7 +20,7 @@ run: setup ## Start the platform, train real models, and print the link to watch
 .PHONY: test
 test: setup ## Check everything: style, types, structure, contract, and all tests
 	@sh deploy/tools/servers.sh
-	@sh deploy/tools/peers.sh >/dev/null
+	@for name in peers mlflow2 mlflow-skinny; do sh deploy/tools/peers.sh $$name >/dev/null || exit 1; done
 	@sh deploy/tools/check.sh
 	@$(PYTHON) deploy/tools/run_tests.py $(PYTEST_ARGS)
 
