@@ -312,8 +312,10 @@ class RegistryServiceServicer:
 
     def CreateModelVersion(self, request, context):
         """Registers a version under the next number. Two at once get two numbers, and a number is never used again. Repeating a create
-        with the same `request_id` returns the one made first. Errors: NOT_FOUND, INVALID_ARGUMENT (FIELD_INVALID) when a rule that
-        is stated in words is broken, RESOURCE_EXHAUSTED (VERSION_TOO_LARGE, VERSION_LIMIT_REACHED).
+        with the same `request_id` returns the one made first. The version of an artifact that it names must be there, and is not
+        deleted for as long as this one is. Errors: NOT_FOUND, INVALID_ARGUMENT (FIELD_INVALID) when a rule that is stated in words
+        is broken, RESOURCE_EXHAUSTED (VERSION_TOO_LARGE, VERSION_LIMIT_REACHED), UNAVAILABLE (NEIGHBOUR_UNAVAILABLE) when the artifact
+        service cannot be asked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
