@@ -158,7 +158,8 @@ def test_a_film_is_an_animated_png() -> None:
     for wrong in (np.zeros((4, 5)), np.zeros((0, 4, 5))):
         with pytest.raises(InvalidInput):
             penstock.Video(wrong).encoded()
-    for fps in (0, 1_001, float("nan")):
+    penstock.Video(frames, fps=0.02).encoded()
+    for fps in (0, 0.019, 1_001, float("nan")):
         with pytest.raises(InvalidInput, match="fps"):
             penstock.Video(frames, fps=fps)
 

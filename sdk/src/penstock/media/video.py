@@ -9,6 +9,7 @@ from penstock.media.base import Encoded, Media, array_of, given_file
 
 __all__ = ["Video"]
 
+FPS_MIN: Final = 0.02  # a frame may be shown for 65.5 s
 FPS_MAX: Final = 1_000.0
 _TYPES: Final = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
 
@@ -19,7 +20,7 @@ class Video(Media):
     Args:
         data: A file (MP4, WebM, GIF), or an array of numpy, torch or jax: (T, H, W), (T, H, W, C) or (T, C, H, W),
             values as `Image` takes them, at most 100,000,000 pixels in all frames together.
-        fps: Frames per second of an array, above 0, at most 1,000.
+        fps: Frames per second of an array, 0.02 to 1,000.
         caption: What it shows, at most 2,000 characters.
 
     Raises `InvalidInput` if `fps` is out of its limits.
@@ -29,8 +30,8 @@ class Video(Media):
 
     def __init__(self, data: Any, fps: float = 8.0, caption: str = "") -> None:
         super().__init__(caption)
-        if not 0 < fps <= FPS_MAX:
-            raise InvalidInput(f"fps must be above 0 and at most {FPS_MAX:,.0f}, not {fps!r}.")
+        if not FPS_MIN <= fps <= FPS_MAX:
+            raise InvalidInput(f"fps must be {FPS_MIN} to {FPS_MAX:,.0f}, not {fps!r}.")
         self._data = data
         self._fps = fps
 
