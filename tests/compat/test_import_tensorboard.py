@@ -10,6 +10,7 @@ import pytest
 from support.importing import Peer, as_points, ended_import, imported_files, imported_points, run_import, start_import
 from support.platform import Platform
 
+from penstock.api.artifact.v1 import media_pb2
 from penstock.client import Client
 from penstock.client.records import run_record
 from penstock.errors import NotFound
@@ -63,6 +64,15 @@ def test_media_become_files(platform: Platform, client: Client, writer: Peer, tm
     done = run_import(platform, "tensorboard", str(tmp_path), "-p", "tb-media")
     assert (done.exit_code, done.runs["."]["notices"]) == (0, ["created project tb-media"])
     assert imported_files(client, done.runs["."]["run"]) == files
+    media = [
+        (file.media.key, file.media.step, media_pb2.MediaKind.Name(file.media.kind), file.path)
+        for file in client.media(done.runs["."]["run"])
+    ]
+    assert media == [
+        ("batch", 7, "MEDIA_KIND_IMAGE", "images/batch/7-2.png"),
+        ("batch", 7, "MEDIA_KIND_IMAGE", "images/batch/7.png"),
+        ("voice", 7, "MEDIA_KIND_AUDIO", "audio/voice/7.wav"),
+    ]
     again = run_import(platform, "tensorboard", str(tmp_path), "-p", "tb-media")
     assert (again.outcomes(), again.summary["files_added"]) == ({".": "unchanged"}, 0)
 

@@ -14,7 +14,7 @@ from penstock.client._async.channel import AsyncChannel, _Access
 from penstock.config import Connection
 from penstock.errors import LimitExceeded, PenstockError, ServerUnavailable
 from penstock.importers.files import FILES_LEFT_OUT_TOLD_MAX, bring_files, files_below
-from penstock.importers.model import RunDraft, SourceDamaged, SourceFile
+from penstock.importers.model import RunDraft, SourceDamaged, SourceFile, SourceMedia
 from penstock.importers.upload import Uploaded
 
 
@@ -82,6 +82,18 @@ async def test_a_size_tells_where_reading_costs_too_much(server: Artifacts) -> N
     assert (result.files, result.files_added, sent) == (1, 0, 0)
     result, sent = await brought(server, [file_of("a", b"four", size_bytes=4, size_tells=True)])
     assert (result.files_added, await digests(server)) == (1, {"a": blob_of(b"four").sha256})
+
+
+async def test_media_are_told_of_once_and_files_become_media(server: Artifacts) -> None:
+    await brought(server, [file_of("a.png", b"image")])
+    image = file_of("a.png", b"image", media=SourceMedia("samples", "IMAGE", 7, 1_700_000_000_000_001))
+    result, sent = await brought(server, [image])
+    assert (result.files, result.files_added, sent) == (1, 1, 0)
+    [found] = (await server.call("ListMedia", parent=RUN)).files
+    assert (found.path, found.media.key, found.media.step) == ("a.png", "samples", 7)
+    assert found.media.log_time.ToMicroseconds() == 1_700_000_000_000_001
+    result, _ = await brought(server, [image])
+    assert (result.files, result.files_added) == (1, 0)
 
 
 async def test_links_and_pipes_are_not_followed(server: Artifacts, tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2, artifact_service_pb2_grpc, file_pb2
+from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2, artifact_service_pb2_grpc, file_pb2, media_pb2
 from penstock.artifact_paths import path_problem
 from penstock.client._async.channel import AsyncChannel
 from penstock.client.artifact_files import PIECE_BYTES, media_type
-from penstock.errors import Conflict, InvalidInput, PenstockError
+from penstock.errors import Conflict, InvalidInput, LimitExceeded, PenstockError
 from penstock.importers.model import Readable, SourceDamaged, SourceFile, SourceRun
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def bring_files(
     """
     artifact: Any = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
     files = run.files()
-    there: dict[str, artifact_pb2.BlobId] | None = None
+    there: dict[str, file_pb2.File] | None = None
     result.files = left_out = 0
     while True:
         try:
@@ -62,9 +62,9 @@ async def bring_files(
             there = await _there(artifact, result.run)
         problem = file.left_out or path_problem(file.path)
         try:
-            if problem is None and not await asyncio.to_thread(_is_same, file, there.get(file.path)):
-                problem = await _sent(artifact, result.run, file, on_bytes)
-                result.files_added += problem is None
+            if problem is None:
+                added, problem = await _brought(artifact, result, file, there.get(file.path), on_bytes)
+                result.files_added += added
         except SourceDamaged as damage:
             result.damage = result.damage or damage
             problem = f"cannot be read. {damage.message}"
@@ -129,13 +129,13 @@ def _damage(error: Exception, what: str) -> PenstockError:
     return error if isinstance(error, PenstockError) else SourceDamaged.because(error, what)
 
 
-async def _there(artifact: Any, run: str) -> dict[str, artifact_pb2.BlobId]:
+async def _there(artifact: Any, run: str) -> dict[str, file_pb2.File]:
     """The files that the run has, by path."""
-    found: dict[str, artifact_pb2.BlobId] = {}
+    found: dict[str, file_pb2.File] = {}
     request = artifact_service_pb2.ListFilesRequest(parent=run, recursive=True, page_size=FILES_PER_PAGE)
     while True:
         response = await artifact.ListFiles(request)
-        found.update((entry.file.path, entry.file.blob) for entry in response.entries)
+        found.update((entry.file.path, entry.file) for entry in response.entries)
         request.page_token = response.next_page_token
         if not request.page_token:
             return found
@@ -148,8 +148,42 @@ def _next(files: Iterator[SourceFile]) -> SourceFile | None:
         raise _damage(error, "The list of files") from None
 
 
-def _is_same(file: SourceFile, blob: artifact_pb2.BlobId | None) -> bool:
-    if blob is None or (file.size_bytes is not None and file.size_bytes != blob.size_bytes):
+async def _brought(
+    artifact: Any,
+    result: "Uploaded",
+    file: SourceFile,
+    known: file_pb2.File | None,
+    on_bytes: Callable[[int], None],
+) -> tuple[bool, str | None]:
+    """Brings one file. Returns whether anything was added, and why it cannot be there, or None."""
+    added = False
+    if known is None or not await asyncio.to_thread(_is_same, file, known.blob):
+        known, problem = await _sent(artifact, result.run, file, on_bytes)
+        if known is None:
+            return False, problem
+        added = True
+    media = _media_of(file)
+    if media is not None and known.media != media:
+        put = file_pb2.File(path=known.path, blob=known.blob, media_type=known.media_type, media=media)
+        try:
+            await artifact.PutFiles(artifact_service_pb2.PutFilesRequest(parent=result.run, files=[put]))
+            added = True
+        except (InvalidInput, LimitExceeded) as error:
+            # As a file it is there.
+            result.note(f"Media of {media.key[:60]!r} are there as files alone: {error.message}")
+    return added, None
+
+
+def _media_of(file: SourceFile) -> media_pb2.Media | None:
+    if file.media is None:
+        return None
+    media = media_pb2.Media(key=file.media.key, kind=f"MEDIA_KIND_{file.media.kind}", step=file.media.step)
+    media.log_time.FromMicroseconds(file.media.time_us)
+    return media
+
+
+def _is_same(file: SourceFile, blob: artifact_pb2.BlobId) -> bool:
+    if file.size_bytes is not None and file.size_bytes != blob.size_bytes:
         return False
     if file.size_tells:
         return True
@@ -172,24 +206,28 @@ def _open(file: SourceFile) -> Readable:
         raise _damage(error, f"The file {file.path!r}") from None
 
 
-async def _sent(artifact: Any, run: str, file: SourceFile, on_bytes: Callable[[int], None]) -> str | None:
-    """Sends a file. Returns why it cannot be there, or None once it is durable."""
+async def _sent(
+    artifact: Any, run: str, file: SourceFile, on_bytes: Callable[[int], None]
+) -> tuple[file_pb2.File | None, str | None]:
+    """Sends a file. Returns it as it is there, once it is durable, or why it cannot be there."""
+    sent: file_pb2.File | None = None
     opened = await asyncio.to_thread(_open, file)
     requests = _Requests(run, file, opened, on_bytes)
     try:
-        async for _ in artifact.UploadFile(requests.made(), timeout=UPLOAD_TIMEOUT_S):
+        async for response in artifact.UploadFile(requests.made(), timeout=UPLOAD_TIMEOUT_S):
             requests.let_in.set()
+            sent = response.file if response.HasField("file") else None
     except PenstockError as error:
         if requests.trouble is not None:
             raise requests.trouble from None
         if not isinstance(error, (Conflict, InvalidInput)) or error.reason == "UPLOAD_SILENT":
             raise
         if error.reason == "BLOB_MISMATCH":
-            return "changed while it was read: import it again"
-        return f"was refused. {error.message}"
+            return None, "changed while it was read: import it again"
+        return None, f"was refused. {error.message}"
     finally:
         await asyncio.to_thread(opened.close)
-    return None
+    return sent, None
 
 
 class _Requests:

@@ -20,6 +20,7 @@ __all__ = [
     "SourceDamaged",
     "SourceEntry",
     "SourceFile",
+    "SourceMedia",
     "SourceRun",
     "derived_id",
     "time_us",
@@ -82,6 +83,22 @@ class Part:
     metric: str | None = None
 
 
+class SourceMedia(NamedTuple):
+    """What makes a file media that the run logged.
+
+    Attributes:
+        key: Under which it logged it.
+        kind: `IMAGE` or `AUDIO`.
+        step: Within int64.
+        time_us: Microseconds since 1970 UTC.
+    """
+
+    key: str
+    kind: str
+    step: int
+    time_us: int
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """A file of a run.
@@ -92,6 +109,7 @@ class SourceFile:
         size_bytes: Its bytes; None if that is not known before it is read.
         size_tells: Whether a file of the same size is taken for the same, because reading it only to compare costs too much.
         left_out: Why it is not imported, as the end of a sentence about it; empty if it is.
+        media: What it was logged as; None if it is just a file.
     """
 
     path: str
@@ -99,6 +117,7 @@ class SourceFile:
     size_bytes: int | None = None
     size_tells: bool = False
     left_out: str = ""
+    media: SourceMedia | None = None
 
 
 class Readable(Protocol):

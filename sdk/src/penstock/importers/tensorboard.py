@@ -7,7 +7,8 @@ TensorBoard knows no ids. A run is recognised by the name of its first event fil
 may be moved and renamed between two imports. It knows no end either: a run counts as finished at its last event, unless the
 hparams plugin says how it ended. An event file is a part: another process may write another one into the same folder.
 
-Images, sounds and texts become files of the run: `images/<tag>/<step>.png`, `audio/...`, `text/...`.
+Images, sounds and texts become files of the run: `images/<tag>/<step>.png`, `audio/...`, `text/...`. Images and sounds are
+its media, too, under their tag and at their step.
 """
 
 import struct
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from penstock.errors import NotFound
+from penstock.errors import InvalidInput, NotFound
 from penstock.importers.messages import message_classes
 from penstock.importers.model import (
     Part,
@@ -29,11 +30,13 @@ from penstock.importers.model import (
     SourceDamaged,
     SourceEntry,
     SourceFile,
+    SourceMedia,
     SourceRun,
     derived_id,
     time_us,
 )
 from penstock.importers.tfrecord import records
+from penstock.spool.values import check_key
 
 __all__ = ["TensorBoardSource"]
 
@@ -102,6 +105,7 @@ _HISTOGRAMS: Final = "histograms"
 _IMAGES: Final = "images"
 _AUDIO: Final = "audio"
 _TEXT: Final = "text"
+_MEDIA_KINDS: Final = {_IMAGES: "IMAGE", _AUDIO: "AUDIO"}
 _BYTES_DTYPE: Final = 7
 _ENDINGS: Final = ((b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"RIFF", ".wav"))
 """What files begin with, and how their names end then."""
@@ -234,7 +238,10 @@ def _files(paths: list[Path]) -> Iterator[SourceFile]:
                         # Several at one step are told apart by their number.
                         number = "" if names[name] == 1 else f"-{names[name]}"
                         yield SourceFile(
-                            f"{name}{number}{_ending(kind, content)}", partial(BytesIO, content), len(content)
+                            f"{name}{number}{_ending(kind, content)}",
+                            partial(BytesIO, content),
+                            len(content),
+                            media=_shown(kind, value.tag, event),
                         )
         except SourceDamaged as error:
             damage = damage or error
@@ -258,6 +265,15 @@ def _media(value: Any, plugins: dict[str, str]) -> tuple[str, Sequence[bytes]]:
         return kind, strings[2:]  # before them, width and height
     # Every sound is followed by its label, in Markdown.
     return kind, strings[::2] if kind == _AUDIO else strings
+
+
+def _shown(kind: str, tag: str, event: Any) -> SourceMedia | None:
+    """What a file is shown as, with the curves of the run. Texts, and what has a name that no metric may have, are files."""
+    try:
+        key = check_key(tag, "The tag")
+    except InvalidInput:
+        return None
+    return SourceMedia(key, _MEDIA_KINDS[kind], event.step, time_us(event.wall_time)) if kind in _MEDIA_KINDS else None
 
 
 def _ending(kind: str, content: bytes) -> str:
