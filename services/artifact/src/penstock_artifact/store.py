@@ -328,8 +328,7 @@ class ArtifactStore:
             if ending is not None:
                 await self._check_there(project, ending)
             there = await self.blobs(project, [blob.sha256 for blob in blobs])
-            # What was told twice is there already under its own key, which is needed.
-            unneeded = [blob for blob in blobs if blob.sha256 in there and blob.key != there[blob.sha256].key]
+            unneeded = [blob for blob in blobs if blob.sha256 in there]
             new: dict[str, StoredBlob] = {}
             for blob in blobs:
                 if blob.sha256 in new:
