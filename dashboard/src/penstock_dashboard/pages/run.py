@@ -13,22 +13,28 @@ from penstock.api.tracking.v1 import experiment_pb2, run_pb2, tracking_service_p
 from penstock.client import AsyncClient
 from penstock_dashboard import formatting
 from penstock_dashboard.components import charts
+from penstock_dashboard.components.alerts import alert_list
 from penstock_dashboard.components.badges import state_badge
 from penstock_dashboard.components.icon import icon
 from penstock_dashboard.components.snippet import copy_button
-from penstock_dashboard.pages import edit, run_files
+from penstock_dashboard.pages import edit, media, run_files
 from penstock_dashboard.pages.context import Drawn, Visit, visitor_client
 from penstock_dashboard.session import Sessions
 
 __all__ = ["draw", "register"]
 
+ALERTS_MAX = 50
+"""The newest alerts, which the page shows."""
+
 
 async def draw(client: AsyncClient, visit: Visit) -> Drawn:
     """Draws the page."""
     project, run_id = visit.parts["project"], visit.parts["run_id"]
-    response, listed = await asyncio.gather(
-        client.tracking.GetRun(tracking_service_pb2.GetRunRequest(name=f"projects/{project}/runs/{run_id}")),
+    name = f"projects/{project}/runs/{run_id}"
+    response, listed, alerts = await asyncio.gather(
+        client.tracking.GetRun(tracking_service_pb2.GetRunRequest(name=name)),
         charts.list_keys(client, project, [run_id]),
+        _alerts(client, name),
     )
     run = response.run
     experiment = await client.tracking.GetExperiment(tracking_service_pb2.GetExperimentRequest(name=run.experiment))
@@ -60,6 +66,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
             edit.dialogs(run.name),
             html.Div(_facts(run, experiment.experiment, time.time()), id="run-facts", className="facts"),
             html.Div(_failure(run), id="run-failure"),
+            html.Div(alerts, id="run-alerts"),
             dmc.Tabs(
                 id="run-tabs",
                 value="charts",
@@ -68,6 +75,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
                         [
                             dmc.TabsTab("Charts", value="charts"),
                             dmc.TabsTab("Overview", value="overview"),
+                            dmc.TabsTab("Media", value="media"),
                             dmc.TabsTab("Files", value="files"),
                         ]
                     ),
@@ -76,6 +84,7 @@ async def draw(client: AsyncClient, visit: Visit) -> Drawn:
                         value="charts",
                     ),
                     dmc.TabsPanel(html.Div(_overview(run), id="run-overview"), value="overview"),
+                    dmc.TabsPanel(html.Div(id="run-media", className="tab-panel"), value="media"),
                     dmc.TabsPanel(html.Div(id="run-files", className="tab-panel"), value="files"),
                 ],
             ),
@@ -88,12 +97,14 @@ def register(app: Dash, sessions: Sessions) -> None:
     """Adds the page's callbacks, and those of the charts."""
     charts.register(app, sessions)
     edit.register(app, sessions)
+    media.register(app, sessions)
 
     @app.callback(
         Output("run-title", "children"),
         Output("run-state", "children"),
         Output("run-facts", "children"),
         Output("run-failure", "children"),
+        Output("run-alerts", "children"),
         Output("run-overview", "children"),
         Output("run-interval", "interval"),
         Input("run-tick", "data"),
@@ -101,8 +112,10 @@ def register(app: Dash, sessions: Sessions) -> None:
         prevent_initial_call=True,
     )
     async def follow(_tick: int, context: dict[str, Any]) -> tuple[Any, ...]:
-        response = await visitor_client(sessions).tracking.GetRun(
-            tracking_service_pb2.GetRunRequest(name=context["name"])
+        client = visitor_client(sessions)
+        response, alerts = await asyncio.gather(
+            client.tracking.GetRun(tracking_service_pb2.GetRunRequest(name=context["name"])),
+            _alerts(client, context["name"]),
         )
         run = response.run
         experiment = experiment_pb2.Experiment(display_name=context["experiment"])
@@ -113,6 +126,7 @@ def register(app: Dash, sessions: Sessions) -> None:
             state_badge(run.state),
             _facts(run, experiment, time.time()),
             _failure(run),
+            alerts,
             _overview(run),
             interval_ms,
         )
@@ -129,6 +143,11 @@ def register(app: Dash, sessions: Sessions) -> None:
         return await run_files.files_of(visitor_client(sessions), context["name"], "")
 
     charts.register_tick(app, "run-tick", "run-interval")
+
+
+async def _alerts(client: AsyncClient, run: str) -> Any:
+    found = await client.alerts(run, limit=ALERTS_MAX + 1).to_list()
+    return alert_list(found[:ALERTS_MAX], time.time(), more=len(found) > ALERTS_MAX)
 
 
 def _is_live(run: run_pb2.Run) -> bool:
