@@ -71,7 +71,7 @@ NO_METRIC = "No metric yet. Charts appear with the first point."
 GENERAL = "general"
 SYSTEM = "system"
 SECTION_ORDER = {GENERAL: 6, "train": 1, "training": 1, "val": 2, "valid": 2, "validation": 2, "eval": 3, "test": 3}
-GRAPH_CONFIG: dict[str, Any] = {
+GRAPH_CONFIG: Any = {
     "displaylogo": False,
     "showSendToCloud": False,
     "plotlyServerURL": "",
