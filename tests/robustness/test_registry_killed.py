@@ -1,4 +1,4 @@
-"""The registry is killed, again and again, while versions are registered and aliases moved."""
+"""The registry is killed, again and again, while versions are registered, which name files, and aliases moved."""
 
 import itertools
 import threading
@@ -65,10 +65,13 @@ class Crowd:
                 return
             key = f"{worker}-{count}"
             self.asked.append(key)
+            files = client.put_artifact(f"net-{key}", references={"weights": f"s3://bucket/{key}"}).name
             end_s = time.monotonic() + GIVE_UP_S
             while True:
                 try:
-                    made = client.register_version(MODEL, description=key, metrics={"m": count}, request_id=key)
+                    made = client.register_version(
+                        MODEL, description=key, metrics={"m": count}, artifact_version=files, request_id=key
+                    )
                 except (ServerUnavailable, Conflict):
                     assert time.monotonic() < end_s
                     time.sleep(0.02)
@@ -105,10 +108,11 @@ def test_nothing_acknowledged_is_lost_and_nothing_happens_twice(
         with Client(connection(platform)) as client:
             model = client.model(MODEL)
             versions = {version.number: version.description for version in client.model_versions(model=MODEL)}
+            check_files(client, [f"net-{key}" for key in versions.values()])
             moves = [(move.from_version, move.to_version) for move in client.alias_moves(MODEL)][::-1]
             events = told(client, len(versions) + len(moves) + 1)
         # Every create once, under the number that was promised, and no number is left out.
-        assert len(crowd.registered) > 20
+        assert len(crowd.registered) > KILLS
         assert sorted(versions) == list(range(1, model.latest_version + 1))
         assert Counter(versions.values()) == Counter(crowd.asked)
         assert all(versions[number] == key for key, number in crowd.registered.items())
@@ -126,6 +130,14 @@ def test_nothing_acknowledged_is_lost_and_nothing_happens_twice(
         }
         of_aliases = [event for event in events if event.type == event_pb2.EVENT_TYPE_ALIAS_MOVED]
         assert [(event.former_version, event.version) for event in of_aliases] == moves
+
+
+def check_files(client: Client, artifacts: list[str]) -> None:
+    """What versions of models name cannot be deleted, wherever the registry died over them."""
+    for artifact in artifacts:
+        with pytest.raises(Conflict) as refused:
+            client.delete_artifact(artifact)
+        assert refused.value.reason == "VERSION_HELD"
 
 
 def told(client: Client, count: int) -> list[event_pb2.Event]:
