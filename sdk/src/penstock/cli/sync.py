@@ -79,6 +79,7 @@ def sync(
 
 def _discard(folders: list[Path], *, yes: bool, json: bool) -> None:
     from penstock.spool.meta import META_FILE, SpoolMeta
+    from penstock.spool.orders import ORDERS_FOLDER
     from penstock.spool.segments import spool_bytes
     from penstock.spool.settle import discard
 
@@ -93,7 +94,10 @@ def _discard(folders: list[Path], *, yes: bool, json: bool) -> None:
             run = SpoolMeta.read(folder).run_name
         except SpoolCorrupt:
             run = ""
-        confirm(f"Remove {spool_bytes(folder):,} bytes of {run or 'a damaged spool'} for good, in {folder}?", yes=yes)
+        # Media and artifacts that wait may be the most of it.
+        orders = sum(path.stat().st_size for path in (folder / ORDERS_FOLDER).rglob("*") if path.is_file())
+        size = spool_bytes(folder) + orders
+        confirm(f"Remove {size:,} bytes of {run or 'a damaged spool'} for good, in {folder}?", yes=yes)
         discard(folder)
         if json:
             print_json({"folder": str(folder), "run": run, "discarded": True})

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 from penstock.spool.files import make_private_folder, read_json, sync_folder, write_private
 
-__all__ = ["Order", "OrderBook", "OrderWriter"]
+__all__ = ["ORDERS_FOLDER", "Order", "OrderBook", "OrderWriter"]
 
 ORDERS_FOLDER: Final = "orders"
 DONE_FILE: Final = "done"
