@@ -48,6 +48,8 @@ from penstock_tracking.app import open_stores as open_tracking_stores
 from penstock_tracking.settings import TrackingSettings
 
 Code = grpc.StatusCode
+STATUS_LOST = "Internal error from Core"
+"""What gRPC's own client says of a call that ended while it sent a message: the status is gone, so it is asked again."""
 CALL_TIMEOUT_S = 20.0
 PROJECT = "projects/alpha"
 
@@ -270,6 +272,8 @@ class Platform:
             else:
                 await channel.unary_unary(f"/{name}", **codec)(request, metadata=metadata, timeout=CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
+            if error.details() == STATUS_LOST:
+                return await self.call(name, metadata)
             refusal = refusal_of(error)
             return refusal.code, refusal.reason
         return Code.OK, ""

@@ -5,6 +5,7 @@ Summaries are the names of the RPCs in words; what they mean in detail is in the
 """
 
 import re
+from collections import Counter
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -86,9 +87,14 @@ def describe(routes: Routes, version: str) -> dict[str, Any]:
     """
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
+    met: Counter[str] = Counter()
     for route in routes:
         text, parameters = _path(route)
-        paths.setdefault(text, {})[route.http_method.lower()] = _operation(route, parameters, schemas)
+        name = route.method.name
+        met[name] += 1
+        # An operation has a single route in OpenAPI: of a method with several, the later ones are numbered.
+        operation_id = name if met[name] == 1 else f"{name}{met[name]}"
+        paths.setdefault(text, {})[route.http_method.lower()] = _operation(route, operation_id, parameters, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Penstock", "version": version},
@@ -173,11 +179,11 @@ def _path(route: Route) -> tuple[str, list[Schema]]:
     return text, parameters
 
 
-def _operation(route: Route, parameters: list[Schema], schemas: _Schemas) -> Schema:
+def _operation(route: Route, operation_id: str, parameters: list[Schema], schemas: _Schemas) -> Schema:
     method = route.method
     words = re.findall(r"[A-Z][a-z]*", method.name)
     operation: Schema = {
-        "operationId": method.name,
+        "operationId": operation_id,
         "summary": " ".join([words[0], *(word.lower() for word in words[1:])]),
         "tags": [method.containing_service.name],
         "parameters": parameters,

@@ -135,7 +135,8 @@ async def test_openapi_describes_every_route() -> None:
     OpenAPIV31SpecValidator(document).validate()
     operations = {op["operationId"]: op for path in document["paths"].values() for op in path.values()}
     routes = list(Routes(SERVICES.items()))
-    assert {route.method.name for route in routes} == set(operations)
+    assert {route.method.name for route in routes} == {name.rstrip("0123456789") for name in operations}
+
     assert len(routes) == len(operations)
 
     get_run = document["paths"]["/api/v1/projects/{project}/runs/{run}"]["get"]

@@ -1,6 +1,7 @@
 """Every RPC with an HTTP annotation, called through its JSON twin on real services."""
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import AsyncIterator
@@ -41,6 +42,13 @@ class Recorder:
             return [json.loads(line) for line in answer.text.splitlines()]
         assert answer.headers["content-type"] == "application/json"
         return answer.json()
+
+    async def refused(self, method: str, path: str, reason: str, body: Any = None) -> None:
+        """Calls a route that can only refuse here: the reason is one that its RPC alone gives."""
+        answer = await self.whole.call(method, path, body)
+        # A stream has begun to answer, and says so in its last line.
+        assert json.loads(answer.text.splitlines()[-1])["error"]["details"][0]["reason"] == reason
+        self.called.add((method, path.partition("?")[0]))
 
     def covers(self, method: str, template: str) -> bool:
         pattern = re.escape(re.sub(r"\{[^=}]+=([^}]+)\}", r"\1", template)).replace(r"\*", "[^/:]+")
@@ -145,8 +153,15 @@ async def test_every_annotated_rpc_answers_over_http(whole: Installation) -> Non
     await call("DELETE", at)
     await call("POST", f"{at}:restore")
 
+    alerting = {"title": "the loss is NaN", "level": "ALERT_LEVEL_ERROR"}
+    alert = (await call("POST", f"{at}/alerts?alertId={'ab' * 16}", alerting))["alert"]
+    assert (await call("GET", f"{at}/alerts"))["alerts"] == [alert]
+    assert (await call("GET", f"{default}/alerts"))["alerts"] == [alert]
+
     await _registry(call, default)
     await _artifact(call, default)
+    await _transfers(call, default)
+    await _files(call, run["name"], f"projects/default/loggedModels/m-{'cd' * 16}")
 
     # Only services may follow the grants: the refusal comes from the RPC itself.
     refused = await whole.call("GET", "/api/v1/grants:watch")
@@ -190,6 +205,8 @@ async def _registry(call: Recorder, default: str) -> None:
     assert (await call("GET", f"{model}/aliases/best"))["version"]["description"] == "dry"
     lineage = await call("GET", f"{version}:lineage")
     assert lineage == {}
+    asked = {"name": "wines", "digest": "d1"}
+    assert await call("POST", f"{default}/datasets:lineage", asked) == {}
     hook = {"types": ["EVENT_TYPE_ALIAS_MOVED"], "http": {"url": "https://example.test/hook"}, "enabled": True}
     created = await call("POST", f"{default}/webhooks", {"webhook": hook})
     assert created["secret"].startswith("whsec_")
@@ -201,10 +218,9 @@ async def _registry(call: Recorder, default: str) -> None:
     assert (await call("POST", f"{webhook}:rotateSecret"))["secret"] != created["secret"]
     assert await call("GET", f"{webhook}/deliveries") == {}
     # There is no delivery yet: the refusal comes from the RPC itself.
-    replay = f"{webhook}/deliveries/{'0' * 32}:replay"
-    refused = await call.whole.call("POST", replay)
-    assert (refused.status_code, refused.json()["error"]["details"][0]["reason"]) == (400, "WEBHOOK_DISABLED")
-    call.called.add(("POST", replay))
+    await call.refused("POST", f"{webhook}/deliveries/{'0' * 32}:replay", "WEBHOOK_DISABLED")
+    # Its host is not on any allow list, or has no address: the attempt is told, not made.
+    assert (await call("POST", f"{webhook}:test"))["error"]
     await call("DELETE", webhook)
     async with call.whole.front.http.stream(
         "GET", f"{default}/events:watch", headers={"Authorization": f"Bearer {call.whole.token}"}
@@ -255,15 +271,58 @@ async def _artifact(call: Recorder, default: str) -> None:
     assert (await call("POST", f"{version}:use", {"run": run}))["version"] == made["version"]
     links = await call("GET", f"{default}/artifactLinks?run={run}")
     assert [link["kind"] for link in links["links"]] == ["ARTIFACT_LINK_KIND_WRITTEN", "ARTIFACT_LINK_KIND_USED"]
-    # A reference has no bytes here: the refusal comes from the RPC itself.
-    refused = await call.whole.call("GET", f"{version}:download?path=data")
-    assert "REFERENCE_NOT_STORED" in refused.text
-    call.called.add(("GET", f"{version}:download"))
+    # A reference has no bytes here.
+    for twin in ("download", "preview", "signDownload"):
+        await call.refused("GET", f"{version}:{twin}?path=data", "REFERENCE_NOT_STORED")
+    await call.refused("POST", f"{version}:downloadFiles", "REFERENCE_NOT_STORED", {"paths": ["data"]})
     storage = f"{default}/artifactStorage"
     assert (await call("POST", f"{storage}:setQuota", {"quotaBytes": "5"}))["storage"]["quotaBytes"] == "5"
     assert (await call("GET", storage))["storage"]["quotaBytes"] == "5"
+    kept = await call("POST", f"{storage}:setRetention", {"retention": {"versionsKept": "3", "daysKept": 7}})
+    assert kept["storage"]["retention"] == {"versionsKept": "3", "daysKept": 7}
+    await call("POST", f"{storage}:setRetention", {})
+    await call("POST", f"{storage}:setQuota", {})
+    await call("POST", f"{version}:hold", {"holder": "registry/wine"})
+    await call.refused("DELETE", version, "VERSION_HELD")
+    await call("POST", f"{default}/artifactHolds:release", {"holder": "registry/wine"})
     await call("DELETE", version)
     await call("DELETE", artifact)
+
+
+async def _transfers(call: Recorder, default: str) -> None:
+    """Calls what goes before and after the parts of an upload, which have no JSON twin."""
+    begun = await call("POST", f"{default}/blobUploads", {"blob": {"sha256": "ab" * 32, "sizeBytes": "3"}})
+    upload = f"/api/v1/{begun['upload']['name']}"
+    assert begun["upload"]["missingParts"] == [1]
+    await call.refused("POST", f"{upload}:signParts", "NO_DIRECT_WAY", {"parts": [1]})
+    await call.refused("POST", f"{upload}:finish", "PARTS_MISSING")
+
+
+async def _files(call: Recorder, run: str, model: str) -> None:
+    """Calls everything about files of a run and of a logged model; the upload has a twin in MLflow's API alone."""
+    experiment, run_id = 0, run.rpartition("/")[2]
+    body = b"three words here"
+    put = f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run_id}/artifacts/notes/a.txt"
+    assert (await call.whole.call("PUT", put, content=body)).status_code == 200
+    of_run = f"/api/v1/{run}"
+    (file,) = (await call("GET", f"{of_run}/files?directory=notes"))["entries"]
+    blob = file["file"]["blob"]
+    for owner in (of_run, f"/api/v1/{model}"):
+        await call("POST", f"{owner}/files:put", {"files": [{"path": "b/c.txt", "blob": blob}]})
+        assert (await call("GET", f"{owner}/files:get?path=b/c.txt"))["file"]["blob"] == blob
+        entries = (await call("GET", f"{owner}/files"))["entries"]
+        assert entries[0] == {"directory": "b"}
+        (piece,) = [line for line in await call("GET", f"{owner}:download?path=b/c.txt") if "data" in line]
+        assert base64.b64decode(piece["data"]) == body
+        pieces = await call("POST", f"{owner}:downloadFiles", {"paths": ["b/c.txt"]})
+        assert base64.b64decode(pieces[-1]["pieces"][0]["data"]) == body
+        await call.refused("GET", f"{owner}:signDownload?path=b/c.txt", "NO_DIRECT_WAY")
+        assert (await call("GET", f"{owner}:previewFile?path=b/c.txt"))["preview"]["text"]["text"] == body.decode()
+        kept = {"directory": "b", "artifact": "projects/default/artifacts/kept"}
+        assert (await call("POST", f"{owner}/files:publish", kept))["version"]["fileCount"] == "1"
+        assert (await call("DELETE", f"{owner}/files?path=b"))["fileCount"] == "1"
+    assert await call("GET", f"{of_run}/media?key=samples") == {}
+    assert await call("GET", f"{of_run}/mediaKeys") == {}
 
 
 async def test_a_service_follows_the_grants_line_by_line(whole: Installation) -> None:

@@ -12,7 +12,7 @@ from support.run_index import PROJECT, Platform, platform_at
 from penstock_kit.search import kept
 from penstock_kit.search.kept import KEPT_COLUMNS
 from penstock_kit.stores.documents import Document
-from penstock_tracking.search import RunIndex, RunQuery, index
+from penstock_tracking.search import RunIndex, RunQuery, index, project
 from penstock_tracking.series.latest import LatestReader
 from penstock_tracking.store import RUNS
 
@@ -197,7 +197,7 @@ async def test_searches_while_columns_are_kept(platform: Platform) -> None:
 async def test_a_project_where_most_rows_are_dead_is_read_anew(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "DEAD_ROWS_MAX", 4)
+    monkeypatch.setattr(project, "DEAD_ROWS_MAX", 4)
     await filled(platform)
     await platform.index.keep(PROJECT)
     for number in range(2, 3 * CHUNK_ROWS):
