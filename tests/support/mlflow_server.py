@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from penstock_local.ports import free_ports
 
 __all__ = ["MlflowServer", "running_mlflow"]
 
@@ -51,9 +52,8 @@ def running_mlflow(
         artifacts: Where its artifacts are, by URL; empty for the folder.
         variables: Further environment.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    # It takes seconds until it listens: meanwhile nobody must be given the port by the system.
+    (port,) = free_ports(1)
     command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += [] if as_usual else ["--workers", "1"]
     command += [
