@@ -13,6 +13,7 @@ from support.installation import Installation
 import penstock
 from penstock.errors import InvalidInput, RunFinished
 from penstock.sender import SyncResult, sync
+from penstock_kit.ids import random_id
 
 
 @pytest.fixture
@@ -65,6 +66,13 @@ def test_an_artifact_of_an_offline_run_is_published_once(
     assert [one.name[-1] for one in project.client.artifact_versions("net", project=project.id)] == ["2", "1"]
     assert [entry.path for entry in project.client.artifact_entries("config/1", project=project.id)] == ["config.json"]
     assert links(project, run) == ["1", "1"]
+
+
+def test_an_artifact_waits_for_its_run_which_brings_a_new_project(
+    server: Installation, home: Path, folder: Path
+) -> None:
+    with penstock.init(project=f"new-{random_id()[:8]}", system_metrics=False) as run:
+        assert run.log_artifact(folder / "config.json", name="config").version == 1
 
 
 def test_a_run_that_need_not_wait_does_not(server: Installation, project: Any, home: Path, folder: Path) -> None:
