@@ -42,6 +42,7 @@ def run() -> list[Figure]:
                 "documents_url": mongo.database_url("tracking"),
                 "metric_log_url": mongo.database_url("metrics"),
                 "blobs_url": s3.bucket_url("charts"),
+                "compaction": "false",  # with such stores it is a process of its own
             }
             files = asyncio.run(_fill(folder, settings))
             with running_service("tracking", settings) as service:
