@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # tokens are made 
 from support.servers import OpenGuard, serving
 
 from penstock_kit.clock import SystemClock
+from penstock_kit.heaps import share_heaps
 from penstock_kit.settings import load
 from penstock_local.services import SERVICES
 
@@ -56,6 +57,7 @@ def running_service(name: str, settings: Mapping[str, str]) -> Iterator[LoneServ
 
 async def main(name: str, said: str) -> None:
     """Serves until standard input ends."""
+    share_heaps()
     (service,) = (one for one in SERVICES if one.name == name)
     parts = service.parts()
     given = {"auth_address": "nowhere", "service_credential_file": "none", **json.loads(said)}

@@ -11,6 +11,7 @@ from penstock_gateway.listeners import bind
 from penstock_gateway.settings import ENVIRONMENT_PREFIX, Settings
 from penstock_kit import logs
 from penstock_kit.clock import SystemClock
+from penstock_kit.heaps import share_heaps
 from penstock_kit.listening import CannotListen
 from penstock_kit.parent import end_with_parent
 from penstock_kit.settings import SettingsError, load
@@ -25,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 def main() -> None:
     """Serves until told to stop. Exit code 2 when the settings cannot work."""
     logs.configure("gateway", sys.stderr)
+    share_heaps()
     try:
         asyncio.run(_serve(load(Settings, ENVIRONMENT_PREFIX, os.environ)))
     except (SettingsError, CannotListen) as error:

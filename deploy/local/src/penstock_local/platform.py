@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.errors import PenstockError
 from penstock_gateway.listeners import Listeners, bind
 from penstock_gateway.settings import ENVIRONMENT_PREFIX, ListenSettings
+from penstock_kit.heaps import share_heaps
 from penstock_kit.listening import CannotListen, ServerSettings
 from penstock_kit.settings import SettingsError, load
 from penstock_local.dashboard import dashboard_process
@@ -88,6 +89,7 @@ class Platform:
             CannotStart: The data cannot be opened, or a part does not get ready.
             InvalidInput: The address cannot be used, for one because it is not loopback and there is no certificate.
         """
+        share_heaps()
         try:
             self._environment = self._addresses.environment()
             with explained():

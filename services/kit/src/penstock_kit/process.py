@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from penstock_kit import logs
 from penstock_kit.application import Application, serve
 from penstock_kit.clock import Clock, SystemClock
+from penstock_kit.heaps import share_heaps
 from penstock_kit.listening import CannotListen, ServerSettings
 from penstock_kit.parent import end_with_parent
 from penstock_kit.settings import SettingsError, load
@@ -56,6 +57,7 @@ def run_process(
         refusals: What else it raises, beside what settings, stores and listeners do, to say why it cannot start.
     """
     logs.configure(name, sys.stderr)
+    share_heaps()
     try:
         asyncio.run(work(os.environ))
     except (*_REFUSALS, *refusals) as error:
