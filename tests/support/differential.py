@@ -87,7 +87,9 @@ class Side:
                 elif key == "source":  # other numbers there are a version's, or the test's own
                     value = re.sub(rf"^(mlflow-artifacts:/){re.escape(own)}(?=/)", rf"\1<{name}>", value)
                 elif key == "message":
-                    value = re.sub(rf"(experiment (?:with id )?|id=){re.escape(own)}\b", rf"\1<{name}>", value)
+                    value = re.sub(
+                        rf"(experiment (?:with id )?|id=|artifact: '){re.escape(own)}\b", rf"\1<{name}>", value
+                    )
         return value
 
 
