@@ -156,6 +156,11 @@ def _climb(document: dict[str, Any], members: dict[str, bytes]) -> None:
     members["files/../../evil"] = members["files/also.bin"]
 
 
+def _climb_by_digest(document: dict[str, Any], members: dict[str, bytes]) -> None:
+    (entry,) = (entry for entry in document["artifact"]["entries"] if entry["path"] == "deep/weights.bin")
+    entry["file"]["blob"]["sha256"] = "../evil"
+
+
 def _other_project(document: dict[str, Any], members: dict[str, bytes]) -> None:
     document["artifact"]["name"] = "projects/default/artifacts/net"
 
@@ -185,7 +190,17 @@ def _too_many(document: dict[str, Any], members: dict[str, bytes]) -> None:
 
 
 def test_files_that_are_not_what_they_say(project: Any, exported: Path) -> None:
-    changes = [_flip, _shorten, _lose, _climb, _other_project, _other_model, _other_format, _wrong_manifest]
+    changes = [
+        _flip,
+        _shorten,
+        _lose,
+        _climb,
+        _climb_by_digest,
+        _other_project,
+        _other_model,
+        _other_format,
+        _wrong_manifest,
+    ]
     for change in [*changes, _nonsense, _huge_document, _too_many]:
         other = rewritten(exported, change)
         with pytest.raises(InvalidInput) as refused:

@@ -165,7 +165,7 @@ def read(source: Path) -> Package:
 
 
 def unpack(source: Path, package: Package, folder: Path) -> dict[str, Path]:
-    """Unpacks the files of a version into an empty folder, under names that are their digests.
+    """Unpacks the files of a version into an empty folder, under numbers: no name is what the archive says.
 
     Returns them by digest. Raises `InvalidInput` if one is not as the manifest says.
     """
@@ -176,7 +176,7 @@ def unpack(source: Path, package: Package, folder: Path) -> dict[str, Path]:
             for entry in package.artifact.entries:
                 blob = entry.file.blob
                 if entry.HasField("file") and blob.sha256 not in unpacked:
-                    target = folder / blob.sha256
+                    target = folder / str(len(unpacked))
                     with archive.open(FOLDER + entry.path) as member, target.open("xb") as file:
                         if _copy(member, file) != (blob.sha256, blob.size_bytes):
                             raise _damaged(f"{entry.path!r} is not as the manifest says")

@@ -44,7 +44,7 @@ async def do(connection: Connection, order: dict[str, Any]) -> dict[str, Any]:
 async def _until_there(client: AsyncClient, run: str) -> None:
     while True:
         try:
-            await client.run(run)
+            await client.run(run, fields=["state"])
         except NotFound:
             await asyncio.sleep(LOOK_INTERVAL_S)
         else:
