@@ -8,6 +8,7 @@ import pytest
 from support.spools import new_spool
 
 from penstock.errors import RunFinished, SpoolFull
+from penstock.spool import orders
 from penstock.spool.orders import OrderBook, OrderWriter
 
 
@@ -59,6 +60,29 @@ def test_an_order_whose_bytes_fail_is_none(tmp_path: Path) -> None:
     assert list((tmp_path / "orders").iterdir()) == []
     writer.write("artifact", {"n": 2})
     assert contents(OrderBook(tmp_path)) == [(1, "artifact", 2)]
+
+
+def test_an_order_that_got_no_name_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk took its bytes, and then not the order. The next one has its number."""
+    writer = OrderWriter(tmp_path)
+
+    def folder(path: Path) -> None:
+        path.mkdir()
+        (path / "model").write_bytes(b"bytes")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(orders, "write_private", full)
+        with pytest.raises(OSError, match="No space left"):
+            writer.write("artifact", {"n": 1}, folder)
+    assert OrderBook(tmp_path).pending() == []
+    assert writer.write("file", {"n": 2}, lambda path: path.write_bytes(b"x"))
+    assert writer.write("artifact", {"n": 3}, folder)
+    book = OrderBook(tmp_path)
+    assert contents(book) == [(1, "file", 2), (2, "artifact", 3)]
+    assert book.pending()[0].data.read_bytes() == b"x"
 
 
 def test_what_cannot_be_read_has_no_kind(tmp_path: Path) -> None:

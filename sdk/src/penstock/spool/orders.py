@@ -75,6 +75,8 @@ class OrderWriter:
                 if self._closed:
                     return False
                 number = self.count + 1
+                # What a full disk may have left: the bytes of an order that then was none.
+                _remove(_data_path(folder, number))
                 if fill is not None:
                     beside.rename(_data_path(folder, number))
                 write_private(_order_path(folder, number), {"kind": kind, **content})
