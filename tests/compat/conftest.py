@@ -17,6 +17,7 @@ from penstock.client import Client
 from penstock_kit.ids import random_id
 
 ROOT = Path(__file__).parents[2]
+EXPERIMENTS_BEFORE = 20
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +72,15 @@ def writer(request: pytest.FixtureRequest, peers: Path, tmp_path_factory: pytest
 
 @pytest.fixture(scope="session")
 def mlflow_server(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a tracking server of MLflow."""
+    """The address of a tracking server of MLflow. It has experiments: a new one never has the number that it has here."""
     with running_mlflow(peers, tmp_path_factory.mktemp("mlflow")) as server:
+        for number in range(EXPERIMENTS_BEFORE):
+            made = httpx2.post(
+                f"{server.address}/api/2.0/mlflow/experiments/create",
+                json={"name": f"before {number}"},
+                trust_env=False,
+            )
+            assert made.status_code == 200, made.text
         yield server.address
 
 

@@ -82,14 +82,15 @@ class Side:
             for name, own in sorted(self.names.items(), key=lambda item: -len(item[1])):
                 if len(own) > 8:
                     value = value.replace(own, f"<{name}>")
-                elif key in HOLD_NUMBERS:
+                    continue
+                # Where files of a run are: its own id has its name by now.
+                value = re.sub(rf"(?<![\w.-]){re.escape(own)}(?=/<\w+>/artifacts)", f"<{name}>", value)
+                if key in HOLD_NUMBERS:
                     value = re.sub(rf"(?<![\w.-]){re.escape(own)}(?![\w.-])", f"<{name}>", value)
                 elif key == "source":  # other numbers there are a version's, or the test's own
                     value = re.sub(rf"^(mlflow-artifacts:/){re.escape(own)}(?=/)", rf"\1<{name}>", value)
                 elif key == "message":
-                    value = re.sub(
-                        rf"(experiment (?:with id )?|id=|artifact: '){re.escape(own)}\b", rf"\1<{name}>", value
-                    )
+                    value = re.sub(rf"(experiment (?:with id )?|id=){re.escape(own)}\b", rf"\1<{name}>", value)
         return value
 
 
