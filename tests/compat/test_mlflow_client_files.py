@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.importing import Peer
-from support.platform import Platform
+from support.platform import Platform, running_platform
 
 from penstock.client import Client
 
@@ -62,8 +62,18 @@ def test_a_trained_model_is_logged_registered_loaded_and_asked(script: Peer, uri
 
 
 def test_a_large_file_up_and_down(script: Peer, uri: str) -> None:
-    done = script.ask("large", uri=uri, size=LARGE_BYTES)
+    # Where there is no other way, the server is asked for one, and the file passes through it.
+    for direct in (False, True):
+        done = script.ask("large", uri=uri, size=LARGE_BYTES, direct=direct)
+        assert done == {"same": True, "parts_up": 0, "parts_down": 0}
+
+
+def test_a_large_file_past_the_server(script: Peer, tmp_path: Path) -> None:
+    with running_platform(tmp_path, "--stores", "servers") as platform:
+        uri = platform.http.replace("http://", f"http://token:{platform.token}@")
+        done = script.ask("large", uri=uri, size=LARGE_BYTES, direct=True)
     assert done["same"]
+    assert min(done["parts_up"], done["parts_down"]) > 1
 
 
 def test_many_files_in_one_folder(script: Peer, uri: str) -> None:

@@ -182,6 +182,8 @@ MATRIX = {
     f"{ARTIFACT}/SignUploadParts": Need.EDITOR,
     f"{ARTIFACT}/UploadParts": Need.EDITOR,
     f"{ARTIFACT}/FinishBlobUpload": Need.EDITOR,
+    f"{ARTIFACT}/FinishFileUpload": Need.EDITOR,
+    f"{ARTIFACT}/AbortBlobUpload": Need.EDITOR,
     f"{ARTIFACT}/PublishArtifactVersion": Need.EDITOR,
     f"{ARTIFACT}/UseArtifactVersion": Need.EDITOR,
     f"{ARTIFACT}/GetFile": Need.VIEWER,

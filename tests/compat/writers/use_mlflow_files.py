@@ -5,13 +5,17 @@ import os
 import random
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import mlflow
 import numpy as np
+import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact import http_artifact_repo
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from serving import serve
 
@@ -119,27 +123,30 @@ def models(uri: str) -> dict[str, Any]:
     }
 
 
-def large(uri: str, size: int) -> dict[str, Any]:
-    """One large file up and down."""
+def large(uri: str, size: int, *, direct: bool = False) -> dict[str, Any]:
+    """One large file up and down. If direct, the client may move it past the server; says how many parts it moved so."""
+    for variable in ("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"):
+        os.environ[variable] = str(direct).lower()
+    os.environ["MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"] = str(size)
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("large")
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as watched:
+        put = watched.enter_context(mock.patch.object(requests, "put", wraps=requests.put))
+        get = watched.enter_context(
+            mock.patch.object(http_artifact_repo, "download_chunk", wraps=http_artifact_repo.download_chunk)
+        )
         file = Path(temporary, "large.bin")
         chance = random.Random(size)
         with file.open("wb") as opened:
             for _ in range(size // 1_000_000):
                 opened.write(chance.randbytes(1_000_000))
         with mlflow.start_run() as run:
-            started_s = time.perf_counter()
-            mlflow.log_artifact(str(file))
-            up_s = time.perf_counter() - started_s
-        started_s = time.perf_counter()
+            mlflow.log_artifact(str(file), "in/deep")
         back = mlflow.artifacts.download_artifacts(
-            run_id=run.info.run_id, artifact_path="large.bin", dst_path=str(Path(temporary, "back"))
+            run_id=run.info.run_id, artifact_path="in/deep/large.bin", dst_path=str(Path(temporary, "back"))
         )
-        down_s = time.perf_counter() - started_s
         digests = [hashlib.sha256(Path(one).read_bytes()).hexdigest() for one in (str(file), back)]
-    return {"same": digests[0] == digests[1], "up_mb_s": size / up_s / 1e6, "down_mb_s": size / down_s / 1e6}
+    return {"same": digests[0] == digests[1], "parts_up": put.call_count, "parts_down": get.call_count}
 
 
 def many(uri: str, count: int) -> dict[str, Any]:

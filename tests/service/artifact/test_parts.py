@@ -253,12 +253,12 @@ async def test_bytes_that_are_being_deleted_never_come_to_count(artifacts: Artif
     name = parts_service.BlobUploadName.parse(upload.name)
     finishing = uploads.finish(name, "users/ada")
 
-    async def slow(found: Any) -> AsyncIterator[int]:
-        async for size in PartUploads._verified(uploads, found):
+    async def slow(*arguments: Any) -> AsyncIterator[int]:
+        async for size in PartUploads._digest(uploads, *arguments):
             yield size
         yield 0
 
-    uploads._verified = slow  # type: ignore[method-assign]  # stops between the last byte and the write that counts
+    uploads._digest = slow  # type: ignore[method-assign]  # stops between the last byte and the write that counts
     assert await anext(aiter(finishing)) == 0
     # Meanwhile another replica ends it.
     record = await UploadStore(artifacts.stores.documents).find("default", name.upload_id)

@@ -296,6 +296,9 @@ async def _transfers(call: Recorder, default: str) -> None:
     assert begun["upload"]["missingParts"] == [1]
     await call.refused("POST", f"{upload}:signParts", "NO_DIRECT_WAY", {"parts": [1]})
     await call.refused("POST", f"{upload}:finish", "PARTS_MISSING")
+    file = {"parent": f"projects/default/runs/{'ab' * 16}", "file": {"path": "a"}, "partCount": 1}
+    await call.refused("POST", f"{upload}:finishFile", "UPLOAD_INVALID", file)
+    assert await call("DELETE", upload) == {}
 
 
 async def _files(call: Recorder, run: str, model: str) -> None:

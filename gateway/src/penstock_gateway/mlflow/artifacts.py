@@ -30,7 +30,6 @@ __all__ = [
     "list_files",
     "list_of_logged_model",
     "list_of_run",
-    "multipart_unsupported",
     "presigned_download",
     "presigned_link",
     "presigned_upload",
@@ -168,13 +167,6 @@ async def presigned_download(call: Call) -> Json:
         "Presigned download is not supported for runs with proxied artifact storage "
         f"(artifact URI scheme: {scheme_of(uri)}). This endpoint requires a run with a direct cloud storage artifact URI."
     )
-
-
-async def multipart_unsupported(call: Call) -> Json:
-    """Says that a file comes in one request: a client that asked falls back to that."""
-    call.read(text("path", required=True))
-    plain_path(call.path["artifact_path"])
-    raise MlflowError("NOT_IMPLEMENTED", "Multipart upload is not supported for the current artifact repository")
 
 
 async def presigned_link(call: Call) -> Json:

@@ -15,6 +15,7 @@ from penstock_gateway.mlflow import (
     logged_models,
     metrics,
     model_versions,
+    multipart,
     registered_models,
     runs,
     webhooks,
@@ -128,9 +129,9 @@ ROUTES: Final = (
     FileRoute("PUT", "/2.0/mlflow-artifacts/artifacts/{artifact_path}", artifacts.upload),
     Route("DELETE", "/2.0/mlflow-artifacts/artifacts/{artifact_path}", artifacts.delete),
     Route("GET", "/2.0/mlflow-artifacts/presigned/{artifact_path}", artifacts.presigned_link),
-    Route("POST", "/2.0/mlflow-artifacts/mpu/create/{artifact_path}", artifacts.multipart_unsupported),
-    Route("POST", "/2.0/mlflow-artifacts/mpu/complete/{artifact_path}", artifacts.multipart_unsupported),
-    Route("POST", "/2.0/mlflow-artifacts/mpu/abort/{artifact_path}", artifacts.multipart_unsupported),
+    Route("POST", "/2.0/mlflow-artifacts/mpu/create/{artifact_path}", multipart.create),
+    Route("POST", "/2.0/mlflow-artifacts/mpu/complete/{artifact_path}", multipart.complete),
+    Route("POST", "/2.0/mlflow-artifacts/mpu/abort/{artifact_path}", multipart.abort),
 )
 
 _WHOLE_PATH: Final = "artifact_path"

@@ -9,12 +9,12 @@ from penstock.api.artifact.v1 import preview_pb2, transfer_pb2
 from penstock_artifact import convert
 from penstock_artifact.contents import Download
 from penstock_artifact.errors import FieldInvalid, UploadInvalid
-from penstock_artifact.files.convert import owner_from_name
+from penstock_artifact.files.convert import file_message, owner_from_name, upload_from_message
 from penstock_artifact.files.service import FileService
 from penstock_artifact.files.servicer import FileServicer
 from penstock_artifact.pages import page_of
 from penstock_artifact.parts.convert import url_message
-from penstock_artifact.parts.service import PartUploads
+from penstock_artifact.parts.service import Digested, PartUploads
 from penstock_artifact.parts.servicer import PartServicer
 from penstock_artifact.previews.convert import preview_message
 from penstock_artifact.previews.service import Previewer
@@ -22,7 +22,7 @@ from penstock_artifact.service import ArtifactService
 from penstock_artifact.uploads import Part
 from penstock_kit import paging
 from penstock_kit.access import current_caller
-from penstock_kit.names import ArtifactName, ArtifactVersionName, ProjectName, RunName
+from penstock_kit.names import ArtifactName, ArtifactVersionName, BlobUploadName, ProjectName, RunName
 
 __all__ = ["ArtifactServicer"]
 
@@ -59,6 +59,23 @@ class ArtifactServicer(FileServicer, PartServicer):
         async with aclosing(uploading) as counts:  # type: ignore[type-var]  # it is a generator
             async for durable in counts:
                 yield pb.UploadBlobsResponse(blob_count=durable)
+
+    async def FinishFileUpload(
+        self, request: transfer_pb2.FinishFileUploadRequest, context: Any
+    ) -> AsyncIterator[transfer_pb2.FinishFileUploadResponse]:
+        owner, name = owner_from_name(request.parent), BlobUploadName.parse(request.name)
+        if owner.project != name.project:
+            raise FieldInvalid(f"{owner} is not of projects/{name.project}.", field="parent")
+        by = current_caller().principal
+        file = upload_from_message(request.file)
+        await self._files.admit(owner, file)
+        digested = Digested()
+        finishing = self._uploads.finish_unknown(name, request.part_count, file.size, digested, by)
+        async with aclosing(finishing) as sizes:  # type: ignore[type-var]  # it is a generator
+            async for size in sizes:
+                yield transfer_pb2.FinishFileUploadResponse(digested_bytes=size)
+        there = await self._files.place(owner, file, digested.blob, by)
+        yield transfer_pb2.FinishFileUploadResponse(digested_bytes=digested.blob.size, file=file_message(owner, there))
 
     async def PublishArtifactVersion(
         self, request: pb.PublishArtifactVersionRequest, context: Any
@@ -225,7 +242,9 @@ class ArtifactServicer(FileServicer, PartServicer):
     ) -> pb.GetArtifactStorageResponse:
         parent = ProjectName.parse(request.name.removesuffix(_STORAGE))
         storage = await self._service.storage(parent)
-        return pb.GetArtifactStorageResponse(storage=convert.storage_message(parent.project, storage))
+        return pb.GetArtifactStorageResponse(
+            storage=convert.storage_message(parent.project, storage), direct=self._uploads.direct
+        )
 
     async def SetArtifactQuota(self, request: pb.SetArtifactQuotaRequest, context: Any) -> pb.SetArtifactQuotaResponse:
         parent = ProjectName.parse(request.name.removesuffix(_STORAGE))

@@ -64,7 +64,11 @@ class FileService:
         Raises `PathTaken`, `BlobMismatch`, `UploadSilent`, `QuotaExceeded`, `StoreFull`.
         """
         incoming = IncomingFile(owner.project, upload.size, self._store, self._blobs, self._contents, self._clock)
-        file = File(upload.path, await incoming.receive(parts), upload.media_type)
+        return await self.place(owner, upload, await incoming.receive(parts), by)
+
+    async def place(self, owner: Owner, upload: FileUpload, blob: BlobId, by: str) -> OwnedFile:
+        """Puts a file under its path whose bytes have just come to count. Raises `PathTaken`."""
+        file = File(upload.path, blob, upload.media_type)
         (there,) = await self._files.put(owner, [NewFile(file)], by, self._clock.now_us())
         return there
 

@@ -28,14 +28,16 @@ def parts_request(raw: bytes) -> pb.UploadPartsRequest:
 
 def upload_message(upload: BlobUpload, missing: Sequence[int], *, direct: bool) -> pb.BlobUpload:
     """Packs an upload."""
-    return pb.BlobUpload(
+    message = pb.BlobUpload(
         name=str(BlobUploadName(upload.project, upload.upload_id)),
-        blob=blob_message(upload.blob),
-        part_bytes=upload.parts.part_bytes,
-        missing_parts=missing,
         direct=direct,
         expire_time=time_message(upload.expire_us),
     )
+    if upload.blob is not None:
+        message.blob.CopyFrom(blob_message(upload.blob))
+        message.part_bytes = upload.parts.part_bytes
+        message.missing_parts.extend(missing)
+    return message
 
 
 def url_message(signed: SignedUrl) -> pb.SignedUrl:

@@ -5,7 +5,7 @@ from typing import Final
 
 from penstock_artifact.domain import BLOB_BYTES_MAX, BlobId
 from penstock_kit.ids import derived_id
-from penstock_kit.stores.parts import PARTS_MAX, PartsUpload, part_size
+from penstock_kit.stores.parts import PARTS_MAX, PartsUpload
 
 __all__ = ["LIFETIME_S", "PART_BYTES", "UPLOADS_PER_PROJECT_MAX", "BlobUpload", "upload_id_of"]
 
@@ -22,8 +22,8 @@ class BlobUpload:
 
     Attributes:
         project: The project's id.
-        upload_id: Its id there, which depends on caller and blob only.
-        blob: What it shall be.
+        upload_id: Its id there, which depends on caller and blob only if the blob is known.
+        blob: What it shall be; None if that is known only when it is all there.
         parts: The parts, in the blob store.
         creator: Whose it is: the principal's id.
         begin_us: When it began, in microseconds since 1970.
@@ -32,7 +32,7 @@ class BlobUpload:
 
     project: str
     upload_id: str
-    blob: BlobId
+    blob: BlobId | None
     parts: PartsUpload
     creator: str
     begin_us: int
@@ -42,10 +42,6 @@ class BlobUpload:
     def expire_us(self) -> int:
         """When it ends."""
         return self.begin_us + LIFETIME_S * 1_000_000
-
-    def part_size(self, number: int) -> int:
-        """The bytes that a part must have; 0 or less if the blob has no such part."""
-        return part_size(number, self.parts.part_bytes, self.blob.size)
 
 
 def upload_id_of(principal: str, blob: BlobId) -> str:

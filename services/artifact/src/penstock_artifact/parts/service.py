@@ -1,14 +1,16 @@
 """The use cases of uploads in parts: begin or go on, sign, receive, verify. Knows nothing of gRPC or of documents."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from penstock_artifact.contents import GRACE_S
-from penstock_artifact.domain import BlobId
+from penstock_artifact.domain import BLOB_BYTES_MAX, BlobId
 from penstock_artifact.errors import (
     BlobMismatch,
     NoDirectWay,
@@ -21,7 +23,7 @@ from penstock_artifact.errors import (
     UploadNotFound,
     UploadSilent,
 )
-from penstock_artifact.keys import new_key
+from penstock_artifact.keys import new_key, new_streamed_key
 from penstock_artifact.parts.domain import PART_BYTES, UPLOADS_PER_PROJECT_MAX, BlobUpload, upload_id_of
 from penstock_artifact.parts.store import UploadStore, end_of
 from penstock_artifact.reading import read_by_ranges
@@ -29,11 +31,19 @@ from penstock_artifact.signing import SignedUrl, UrlSigner
 from penstock_artifact.store import ArtifactStore, StoredBlob
 from penstock_artifact.uploads import SILENCE_S_MAX
 from penstock_kit.clock import Clock
+from penstock_kit.ids import random_id
 from penstock_kit.names import BlobUploadName, ProjectName
 from penstock_kit.stores.blobs import BlobMissing, BlobStore, BlobStoreFull
-from penstock_kit.stores.parts import PartsGone, PartsMissing, missing_parts
+from penstock_kit.stores.parts import (
+    PART_BYTES_MIN,
+    PartsGone,
+    PartsMissing,
+    PartsUpload,
+    missing_parts,
+    part_size,
+)
 
-__all__ = ["PartUploads", "Piece"]
+__all__ = ["Digested", "PartUploads", "Piece"]
 
 WRITTEN_AT_ONCE_MAX: Final = 2
 """So many parts of a stream are written while the next one comes. Each is held in memory."""
@@ -48,6 +58,24 @@ BEGIN_ATTEMPTS_MAX: Final = 20
 
 Piece = int | bytes
 """What comes: a part is announced by its number, or some of its bytes."""
+
+
+class Digested:
+    """What was read of a blob so far."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        """Takes the next bytes."""
+        self._digest.update(piece)
+        self._size += len(piece)
+
+    @property
+    def blob(self) -> BlobId:
+        """The id of what was read."""
+        return BlobId(self._digest.hexdigest(), self._size)
 
 
 class PartUploads:
@@ -90,21 +118,12 @@ class PartUploads:
             before = await self._uploads.find(project, upload_id)
             now_us = self._clock.now_us()
             if before is not None and now_us < before.expire_us:
-                missing = await self._missing(before)
+                missing = await self._missing(before, blob)
                 if missing is not None:
                     return before, missing
-            if (
-                before is None
-                and await self._uploads.count(project, UPLOADS_PER_PROJECT_MAX) >= UPLOADS_PER_PROJECT_MAX
-            ):
-                raise UploadLimitReached(
-                    f"The project has {UPLOADS_PER_PROJECT_MAX:,} uploads that are not finished: finish them, or wait "
-                    "until they end."
-                )
-            try:
-                parts = await self._blobs.begin_parts(new_key(project, blob.sha256, now_us), PART_BYTES)
-            except BlobStoreFull:
-                raise _store_full() from None
+            if before is None:
+                await self._admit_another(project)
+            parts = await self._begin_parts(new_key(project, blob.sha256, now_us), PART_BYTES)
             upload = BlobUpload(project, upload_id, blob, parts, by, now_us)
             if await self._uploads.put(upload, over=before):
                 if before is not None:
@@ -113,13 +132,30 @@ class PartUploads:
             await self._blobs.drop_parts(parts)  # somebody was quicker
         raise TooManyWriters("Others began the same upload again and again: try it again.")
 
+    async def begin_unknown(self, parent: ProjectName, by: str) -> BlobUpload:
+        """Begins an upload of which neither digest nor size are known.
+
+        Raises `NoDirectWay`, `QuotaExceeded`, `UploadLimitReached`, `StoreFull`.
+        """
+        if self._signer is None:
+            raise NoDirectWay("What is not known comes through this service: use UploadFile.")
+        project = parent.project
+        (await self._store.storage(project)).check(1)
+        await self._admit_another(project)
+        now_us = self._clock.now_us()
+        parts = await self._begin_parts(new_streamed_key(project, now_us), PART_BYTES_MIN)
+        upload = BlobUpload(project, random_id(), None, parts, by, now_us)
+        await self._uploads.put(upload, over=None)
+        return upload
+
     async def sign(self, name: BlobUploadName, numbers: Sequence[int], by: str) -> list[SignedUrl]:
         """Returns a URL for each of the parts. Raises `UploadNotFound`, `PartInvalid`, `NoDirectWay`."""
         upload = await self._own(name, by)
         if self._signer is None:
             raise NoDirectWay("Parts are sent through this service: use UploadParts.")
-        for number in numbers:
-            _check_part(upload, number)
+        if upload.blob is not None:
+            for number in numbers:
+                _check_part(upload.blob, upload.parts, number)
         return [self._signer.part(upload.parts, number) for number in numbers]
 
     async def receive(self, name: BlobUploadName, pieces: AsyncIterator[Piece], by: str) -> AsyncIterator[int]:
@@ -128,15 +164,20 @@ class PartUploads:
         Raises `UploadNotFound`, `PartInvalid`, `UploadInvalid`, `UploadSilent`, `StoreFull`.
         """
         upload = await self._own(name, by)
+        blob = upload.blob
+        if blob is None:
+            raise UploadInvalid(
+                "The parts of a blob that is not known go straight to the object store: SignUploadParts."
+            )
         writing: deque[asyncio.Task[int]] = deque()
         try:
             while (number := await _next(pieces)) is not None:
                 if isinstance(number, bytes):
                     raise UploadInvalid("Bytes came that belong to no part: announce a part first.")
-                _check_part(upload, number)
+                expected = _check_part(blob, upload.parts, number)
                 await self._held.acquire()
                 try:
-                    chunks = await _part(upload, number, pieces)
+                    chunks = await _part(number, expected, pieces)
                 except BaseException:
                     self._held.release()
                     raise
@@ -153,35 +194,74 @@ class PartUploads:
     async def finish(self, name: BlobUploadName, by: str) -> AsyncIterator[int]:
         """Verifies the bytes of an upload and makes them count. Yields now and then how many are verified, at the end all.
 
-        Raises `UploadNotFound`, `PartsNotThere`, `BlobMismatch`, `QuotaExceeded`, `StoreFull`.
+        Raises `UploadNotFound`, `UploadInvalid`, `PartsNotThere`, `BlobMismatch`, `QuotaExceeded`, `StoreFull`.
         """
         upload = await self._own(name, by)
-        if await self._store.blobs(upload.project, [upload.blob.sha256]):
+        blob = upload.blob
+        if blob is None:
+            raise UploadInvalid("It was begun without a blob: FinishFileUpload finishes it.")
+        if await self._store.blobs(upload.project, [blob.sha256]):
             # Somebody else was quicker.
             await self._discard(upload)
-            yield upload.blob.size
+            yield blob.size
             return
-        try:
-            await self._blobs.finish_parts(upload.parts, upload.blob.size)
-        except PartsMissing as error:
-            raise PartsNotThere(
-                f"Part {error.number} is not there: send it, then finish again.", part=str(error.number)
-            ) from None
-        except PartsGone:
+        await self._join(upload, blob.size)
+        digested = Digested()
+        async with aclosing(self._digest(upload, blob.size, digested)) as sizes:  # type: ignore[type-var]  # it is a generator
+            async for size in sizes:
+                yield size
+        if digested.blob != blob:
             await self._discard(upload)
-            raise _ended() from None
-        except BlobStoreFull:
-            raise _store_full() from None
+            raise BlobMismatch(
+                f"The bytes announced as {blob.sha256} have the digest {digested.blob.sha256}: was the file changed "
+                "meanwhile?",
+                sha256=blob.sha256,
+            )
+        await self._count(upload, blob)
+        yield blob.size
+
+    async def finish_unknown(
+        self, name: BlobUploadName, part_count: int, size: int | None, digested: "Digested", by: str
+    ) -> AsyncIterator[int]:
+        """Makes the bytes of an upload count that was begun without a blob. Yields now and then how many are digested.
+
+        Args:
+            name: The upload.
+            part_count: How many parts it has.
+            size: What was announced; None if nothing was.
+            digested: Has the blob when this ends.
+            by: Whose it is.
+
+        Raises `UploadNotFound`, `UploadInvalid`, `PartsNotThere`, `PartInvalid`, `BlobMismatch`, `QuotaExceeded`,
+        `StoreFull`.
+        """
+        upload = await self._own(name, by)
+        if upload.blob is not None:
+            raise UploadInvalid("It was begun with a blob: FinishBlobUpload finishes it.")
         try:
-            async with aclosing(self._verified(upload)) as verified:  # type: ignore[type-var]  # it is a generator
-                async for size in verified:
-                    yield size
-        except BlobMissing:
-            raise _ended() from None
-        blob = StoredBlob(upload.blob.sha256, upload.blob.size, upload.parts.key, self._clock.now_us())
-        for unneeded in await self._store.add_blobs(upload.project, [blob], end_of(upload)):
-            await self._blobs.delete(unneeded.key)
-        yield upload.blob.size
+            sizes = await self._blobs.parts(upload.parts)
+        except PartsGone:
+            there = await self._joined_size(upload)  # before this was interrupted
+        else:
+            there, part_bytes = _measured(sizes, part_count)
+            upload = replace(upload, parts=replace(upload.parts, part_bytes=part_bytes))
+        if there > BLOB_BYTES_MAX or (size is not None and size != there):
+            await self._discard(upload)
+            raise BlobMismatch(
+                f"The parts have {there:,} bytes; {BLOB_BYTES_MAX if size is None else size:,} "
+                f"{'are the most' if size is None else 'were announced'}."
+            )
+        (await self._store.storage(upload.project)).check(there)
+        await self._join(upload, there)
+        async with aclosing(self._digest(upload, there, digested)) as progress:  # type: ignore[type-var]  # it is a generator
+            async for done in progress:
+                yield done
+        await self._count(upload, digested.blob)
+
+    async def abort(self, name: BlobUploadName, by: str) -> None:
+        """Gives an upload up. No error if the caller has no such upload."""
+        with contextlib.suppress(UploadNotFound):
+            await self._discard(await self._own(name, by))
 
     async def sweep(self) -> int:
         """Ends the uploads that nobody can finish any more. Returns how many. Replicas may do it at once."""
@@ -203,10 +283,23 @@ class PartUploads:
             raise _ended()
         return upload
 
-    async def _missing(self, upload: BlobUpload) -> list[int] | None:
+    async def _admit_another(self, project: str) -> None:
+        if await self._uploads.count(project, UPLOADS_PER_PROJECT_MAX) >= UPLOADS_PER_PROJECT_MAX:
+            raise UploadLimitReached(
+                f"The project has {UPLOADS_PER_PROJECT_MAX:,} uploads that are not finished: finish them, or wait "
+                "until they end."
+            )
+
+    async def _begin_parts(self, key: str, part_bytes: int) -> PartsUpload:
+        try:
+            return await self._blobs.begin_parts(key, part_bytes)
+        except BlobStoreFull:
+            raise _store_full() from None
+
+    async def _missing(self, upload: BlobUpload, blob: BlobId) -> list[int] | None:
         """The parts that an upload lacks; None if nothing is left of it."""
         try:
-            return missing_parts(await self._blobs.parts(upload.parts), upload.parts.part_bytes, upload.blob.size)
+            return missing_parts(await self._blobs.parts(upload.parts), upload.parts.part_bytes, blob.size)
         except PartsGone:
             try:
                 await self._blobs.stat(upload.parts.key)
@@ -223,30 +316,50 @@ class PartUploads:
             raise _store_full() from None
         return number
 
-    async def _verified(self, upload: BlobUpload) -> AsyncIterator[int]:
-        digest = hashlib.sha256()
-        size = 0
+    async def _join(self, upload: BlobUpload, size: int) -> None:
+        """Puts the parts together. Harmless if that was done."""
+        try:
+            await self._blobs.finish_parts(upload.parts, size)
+        except PartsMissing as error:
+            raise PartsNotThere(
+                f"Part {error.number} is not there: send it, then finish again.", part=str(error.number)
+            ) from None
+        except PartsGone:
+            await self._discard(upload)
+            raise _ended() from None
+        except BlobStoreFull:
+            raise _store_full() from None
+
+    async def _joined_size(self, upload: BlobUpload) -> int:
+        try:
+            return (await self._blobs.stat(upload.parts.key)).size
+        except BlobMissing:
+            await self._discard(upload)
+            raise _ended() from None
+
+    async def _digest(self, upload: BlobUpload, size: int, digested: "Digested") -> AsyncIterator[int]:
+        """Reads the bytes back that were put together. Yields now and then how many."""
         now_s = asyncio.get_running_loop().time
         while not await _acquired(self._verifying, TOLD_INTERVAL_S):
             yield 0
         try:
             told_s = now_s()
-            async with aclosing(read_by_ranges(self._blobs, upload.parts.key, upload.blob.size)) as read:
+            async with aclosing(read_by_ranges(self._blobs, upload.parts.key, size)) as read:
                 async for piece in read:
-                    await asyncio.to_thread(digest.update, piece)
-                    size += len(piece)
+                    await asyncio.to_thread(digested.add, piece)
                     if now_s() - told_s >= TOLD_INTERVAL_S:
                         told_s = now_s()
-                        yield size
+                        yield digested.blob.size
+        except BlobMissing:
+            raise _ended() from None
         finally:
             self._verifying.release()
-        if size != upload.blob.size or digest.hexdigest() != upload.blob.sha256:
-            await self._discard(upload)
-            raise BlobMismatch(
-                f"The bytes announced as {upload.blob.sha256} have the digest {digest.hexdigest()}: was the file changed "
-                "meanwhile?",
-                sha256=upload.blob.sha256,
-            )
+
+    async def _count(self, upload: BlobUpload, blob: BlobId) -> None:
+        """Makes the bytes count, and ends the upload in the same write."""
+        stored = StoredBlob(blob.sha256, blob.size, upload.parts.key, self._clock.now_us())
+        for unneeded in await self._store.add_blobs(upload.project, [stored], end_of(upload)):
+            await self._blobs.delete(unneeded.key)
 
     async def _discard(self, upload: BlobUpload) -> bool:
         """Ends an upload. Returns whether it had not ended."""
@@ -278,9 +391,8 @@ async def _next(pieces: AsyncIterator[Piece]) -> Piece | None:
         raise UploadSilent(f"Nothing came for {SILENCE_S_MAX:g} s: open the stream anew and go on.") from None
 
 
-async def _part(upload: BlobUpload, number: int, pieces: AsyncIterator[Piece]) -> list[bytes]:
+async def _part(number: int, expected: int, pieces: AsyncIterator[Piece]) -> list[bytes]:
     """The bytes of the part that was announced."""
-    expected = upload.part_size(number)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -303,12 +415,35 @@ async def _each(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _check_part(upload: BlobUpload, number: int) -> None:
-    if upload.part_size(number) <= 0:
+def _check_part(blob: BlobId, parts: PartsUpload, number: int) -> int:
+    """The bytes that a part has."""
+    size = part_size(number, parts.part_bytes, blob.size)
+    if size <= 0:
         raise PartInvalid(
-            f"The blob has {upload.blob.size:,} bytes, in parts of {upload.parts.part_bytes:,}: there is no part {number}.",
+            f"The blob has {blob.size:,} bytes, in parts of {parts.part_bytes:,}: there is no part {number}.",
             part=str(number),
         )
+    return size
+
+
+def _measured(sizes: Mapping[int, int], part_count: int) -> tuple[int, int]:
+    """The bytes of all parts together, and of each but the last, of a blob that was not known before."""
+    for number in range(1, part_count + 1):
+        if number not in sizes:
+            raise PartsNotThere(f"Part {number} is not there: send it, then finish again.", part=str(number))
+    if further := max(sizes) - part_count:
+        raise PartInvalid(f"{part_count:,} parts were announced; {further:,} more came.", part=str(part_count + 1))
+    part_bytes = sizes[1]
+    for number in range(1, part_count):
+        if sizes[number] != part_bytes or part_bytes < PART_BYTES_MIN:
+            raise PartInvalid(
+                f"Part {number} has {sizes[number]:,} bytes. Every part but the last has as many as the first, and at least "
+                f"{PART_BYTES_MIN:,}.",
+                part=str(number),
+            )
+    if not sizes[part_count] <= part_bytes:
+        raise PartInvalid(f"The last part, {part_count}, has more bytes than the first.", part=str(part_count))
+    return sum(sizes.values()), max(part_bytes, 1)
 
 
 def _ended() -> UploadNotFound:

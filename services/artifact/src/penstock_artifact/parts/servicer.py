@@ -22,9 +22,11 @@ class PartServicer:
         self._uploads = uploads
 
     async def BeginBlobUpload(self, request: pb.BeginBlobUploadRequest, context: Any) -> pb.BeginBlobUploadResponse:
-        begun = await self._uploads.begin(
-            ProjectName.parse(request.parent), blob_from_message(request.blob), current_caller().principal
-        )
+        parent, by = ProjectName.parse(request.parent), current_caller().principal
+        if not request.HasField("blob"):
+            upload = await self._uploads.begin_unknown(parent, by)
+            return pb.BeginBlobUploadResponse(upload=upload_message(upload, [], direct=self._uploads.direct))
+        begun = await self._uploads.begin(parent, blob_from_message(request.blob), by)
         if begun is None:
             return pb.BeginBlobUploadResponse()
         return pb.BeginBlobUploadResponse(upload=upload_message(*begun, direct=self._uploads.direct))
@@ -41,6 +43,10 @@ class PartServicer:
         async with aclosing(receiving) as durable:  # type: ignore[type-var]  # it is a generator
             async for number in durable:
                 yield pb.UploadPartsResponse(part=number)
+
+    async def AbortBlobUpload(self, request: pb.AbortBlobUploadRequest, context: Any) -> pb.AbortBlobUploadResponse:
+        await self._uploads.abort(BlobUploadName.parse(request.name), current_caller().principal)
+        return pb.AbortBlobUploadResponse()
 
     async def FinishBlobUpload(
         self, request: pb.FinishBlobUploadRequest, context: Any

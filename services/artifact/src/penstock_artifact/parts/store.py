@@ -46,8 +46,8 @@ class UploadStore:
     async def put(self, upload: BlobUpload, over: BlobUpload | None) -> bool:
         """Writes an upload in the place of another one as it was read, or of none. Returns whether nobody was quicker."""
         body = {
-            "sha256": upload.blob.sha256,
-            "size": upload.blob.size,
+            "sha256": upload.blob.sha256 if upload.blob is not None else None,
+            "size": upload.blob.size if upload.blob is not None else None,
             "key": upload.parts.key,
             "parts": upload.parts.id,
             "part_bytes": upload.parts.part_bytes,
@@ -96,7 +96,7 @@ def _upload(document: Document) -> BlobUpload:
     return BlobUpload(
         project=document.partition,
         upload_id=document.id,
-        blob=BlobId(body["sha256"], body["size"]),
+        blob=BlobId(body["sha256"], body["size"]) if body["sha256"] is not None else None,
         parts=PartsUpload(body["key"], body["parts"], body["part_bytes"]),
         creator=body["creator"],
         begin_us=body["begin_us"],

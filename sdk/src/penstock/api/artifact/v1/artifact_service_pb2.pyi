@@ -388,10 +388,12 @@ class GetArtifactStorageRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetArtifactStorageResponse(_message.Message):
-    __slots__ = ("storage",)
+    __slots__ = ("storage", "direct")
     STORAGE_FIELD_NUMBER: _ClassVar[int]
+    DIRECT_FIELD_NUMBER: _ClassVar[int]
     storage: _artifact_pb2.ArtifactStorage
-    def __init__(self, storage: _Optional[_Union[_artifact_pb2.ArtifactStorage, _Mapping]] = ...) -> None: ...
+    direct: bool
+    def __init__(self, storage: _Optional[_Union[_artifact_pb2.ArtifactStorage, _Mapping]] = ..., direct: _Optional[bool] = ...) -> None: ...
 
 class SetArtifactRetentionRequest(_message.Message):
     __slots__ = ("name", "retention")

@@ -80,6 +80,16 @@ class ArtifactServiceStub:
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadResponse.FromString,
                 _registered_method=True)
+        self.FinishFileUpload = channel.unary_stream(
+                '/penstock.api.artifact.v1.ArtifactService/FinishFileUpload',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishFileUploadRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishFileUploadResponse.FromString,
+                _registered_method=True)
+        self.AbortBlobUpload = channel.unary_unary(
+                '/penstock.api.artifact.v1.ArtifactService/AbortBlobUpload',
+                request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.AbortBlobUploadRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.AbortBlobUploadResponse.FromString,
+                _registered_method=True)
         self.PublishArtifactVersion = channel.unary_unary(
                 '/penstock.api.artifact.v1.ArtifactService/PublishArtifactVersion',
                 request_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_artifact__service__pb2.PublishArtifactVersionRequest.SerializeToString,
@@ -260,7 +270,8 @@ class ArtifactServiceServicer:
         """Begins to upload a large blob in parts, or says how far the caller's upload of it is: what a client asks before it sends, and
         again after anything broke, also its own process. Nothing is remembered on its side. Errors: RESOURCE_EXHAUSTED
         (QUOTA_EXCEEDED), RESOURCE_EXHAUSTED (UPLOAD_LIMIT_REACHED) where 1,000 uploads of the project are not finished,
-        RESOURCE_EXHAUSTED (STORE_FULL).
+        RESOURCE_EXHAUSTED (STORE_FULL), FAILED_PRECONDITION (NO_DIRECT_WAY) without a blob where parts do not go straight to the
+        object store: use UploadFile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -292,6 +303,25 @@ class ArtifactServiceServicer:
         seconds. Safe to repeat. Errors: NOT_FOUND (UPLOAD_NOT_FOUND), also when it was finished before: BeginBlobUpload tells;
         FAILED_PRECONDITION (PARTS_MISSING; metadata `part`, the first of them); INVALID_ARGUMENT (BLOB_MISMATCH) for other
         bytes than announced, which are thrown away; RESOURCE_EXHAUSTED (QUOTA_EXCEEDED), after which it may be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishFileUpload(self, request, context):
+        """Finishes an upload whose blob was not known: puts its parts together, digests them, and puts the file under its path. Says how far
+        that is at least every ten seconds. The permission is looked at for the project of the upload, which is that of the file too.
+        Errors: NOT_FOUND (UPLOAD_NOT_FOUND), also when it was finished before; FAILED_PRECONDITION (PARTS_MISSING; metadata `part`, the
+        first of them), after which it may be repeated; INVALID_ARGUMENT (PART_INVALID) for parts of different sizes, for one below 5 MiB
+        that is not the last, and for more parts than announced; INVALID_ARGUMENT (BLOB_MISMATCH) for another size than announced or
+        more than 64 GiB; INVALID_ARGUMENT (PATH_INVALID), FAILED_PRECONDITION (PATH_TAKEN), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortBlobUpload(self, request, context):
+        """Gives an upload up: what came of it is deleted, and its URLs lead nowhere. No error if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -553,6 +583,16 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.FinishBlobUpload,
                     request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadRequest.FromString,
                     response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadResponse.SerializeToString,
+            ),
+            'FinishFileUpload': grpc.unary_stream_rpc_method_handler(
+                    servicer.FinishFileUpload,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishFileUploadRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishFileUploadResponse.SerializeToString,
+            ),
+            'AbortBlobUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortBlobUpload,
+                    request_deserializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.AbortBlobUploadRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.AbortBlobUploadResponse.SerializeToString,
             ),
             'PublishArtifactVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishArtifactVersion,
@@ -866,6 +906,60 @@ class ArtifactService:
             '/penstock.api.artifact.v1.ArtifactService/FinishBlobUpload',
             penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadRequest.SerializeToString,
             penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishBlobUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishFileUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/FinishFileUpload',
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishFileUploadRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.FinishFileUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortBlobUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.artifact.v1.ArtifactService/AbortBlobUpload',
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.AbortBlobUploadRequest.SerializeToString,
+            penstock_dot_api_dot_artifact_dot_v1_dot_transfer__pb2.AbortBlobUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,

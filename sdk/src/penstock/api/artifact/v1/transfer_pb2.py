@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from penstock.api.artifact.v1 import artifact_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_artifact__pb2
+from penstock.api.artifact.v1 import file_pb2 as penstock_dot_api_dot_artifact_dot_v1_dot_file__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'penstock/api/artifact/v1/transfer.proto\x12\x18penstock.api.artifact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'penstock/api/artifact/v1/artifact.proto\"\xef\x01\n\nBlobUpload\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x34\n\x04\x62lob\x18\x02 \x01(\x0b\x32 .penstock.api.artifact.v1.BlobIdR\x04\x62lob\x12\x1d\n\npart_bytes\x18\x03 \x01(\x03R\tpartBytes\x12#\n\rmissing_parts\x18\x04 \x03(\x05R\x0cmissingParts\x12\x16\n\x06\x64irect\x18\x05 \x01(\x08R\x06\x64irect\x12;\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"Z\n\tSignedUrl\x12\x10\n\x03url\x18\x01 \x01(\tR\x03url\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\xf2\x01\n\x16\x42\x65ginBlobUploadRequest\x12I\n\x06parent\x18\x01 \x01(\tB1\xbaH.r,2*^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12\x8c\x01\n\x04\x62lob\x18\x02 \x01(\x0b\x32 .penstock.api.artifact.v1.BlobIdBV\xbaHS\xba\x01M\n\x0e\x62lob.not_empty\x12&has no bytes: send it with UploadBlobs\x1a\x13this.size_bytes > 0\xc8\x01\x01R\x04\x62lob\"W\n\x17\x42\x65ginBlobUploadResponse\x12<\n\x06upload\x18\x01 \x01(\x0b\x32$.penstock.api.artifact.v1.BlobUploadR\x06upload\"\xa3\x01\n\x16SignUploadPartsRequest\x12^\n\x04name\x18\x01 \x01(\tBJ\xbaHGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$R\x04name\x12)\n\x05parts\x18\x02 \x03(\x05\x42\x13\xbaH\x10\x92\x01\r\x08\x01\x10\x64\"\x07\x1a\x05\x18\x90N(\x01R\x05parts\"R\n\x17SignUploadPartsResponse\x12\x37\n\x04urls\x18\x01 \x03(\x0b\x32#.penstock.api.artifact.v1.SignedUrlR\x04urls\"\xc4\x01\n\x12UploadPartsRequest\x12\x61\n\x04name\x18\x01 \x01(\tBM\xbaHJrH2F^(projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32})?$R\x04name\x12 \n\x04part\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01H\x00R\x04part\x12 \n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x02H\x00R\x04\x64\x61taB\x07\n\x05piece\")\n\x13UploadPartsResponse\x12\x12\n\x04part\x18\x01 \x01(\x05R\x04part\"y\n\x17\x46inishBlobUploadRequest\x12^\n\x04name\x18\x01 \x01(\tBJ\xbaHGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$R\x04name\"U\n\x18\x46inishBlobUploadResponse\x12%\n\x0everified_bytes\x18\x01 \x01(\x03R\rverifiedBytes\x12\x12\n\x04\x64one\x18\x02 \x01(\x08R\x04\x64one\"\xfb\x01\n\x17SignFileDownloadRequest\x12\xbf\x01\n\x04name\x18\x01 \x01(\tB\xaa\x01\xbaH\xa6\x01r\xa3\x01\x32\xa0\x01^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/(artifacts/[^/:\\x00-\\x1f\\x7f]{1,256}/versions/([1-9][0-9]{0,8}|latest)|runs/[0-9a-f]{32}|loggedModels/m-[0-9a-f]{32})$R\x04name\x12\x1e\n\x04path\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x08R\x04path\"\x87\x01\n\x18SignFileDownloadResponse\x12\x35\n\x03url\x18\x01 \x01(\x0b\x32#.penstock.api.artifact.v1.SignedUrlR\x03url\x12\x34\n\x04\x62lob\x18\x02 \x01(\x0b\x32 .penstock.api.artifact.v1.BlobIdR\x04\x62lob\"\x84\x02\n\x14\x44ownloadFilesRequest\x12\xbf\x01\n\x04name\x18\x01 \x01(\tB\xaa\x01\xbaH\xa6\x01r\xa3\x01\x32\xa0\x01^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/(artifacts/[^/:\\x00-\\x1f\\x7f]{1,256}/versions/([1-9][0-9]{0,8}|latest)|runs/[0-9a-f]{32}|loggedModels/m-[0-9a-f]{32})$R\x04name\x12*\n\x05paths\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x08R\x05paths\"T\n\x15\x44ownloadFilesResponse\x12;\n\x06pieces\x18\x01 \x03(\x0b\x32#.penstock.api.artifact.v1.FilePieceR\x06pieces\"3\n\tFilePiece\x12\x12\n\x04\x66ile\x18\x01 \x01(\x05R\x04\x66ile\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61tab\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'penstock/api/artifact/v1/transfer.proto\x12\x18penstock.api.artifact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'penstock/api/artifact/v1/artifact.proto\x1a#penstock/api/artifact/v1/file.proto\"\xef\x01\n\nBlobUpload\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x34\n\x04\x62lob\x18\x02 \x01(\x0b\x32 .penstock.api.artifact.v1.BlobIdR\x04\x62lob\x12\x1d\n\npart_bytes\x18\x03 \x01(\x03R\tpartBytes\x12#\n\rmissing_parts\x18\x04 \x03(\x05R\x0cmissingParts\x12\x16\n\x06\x64irect\x18\x05 \x01(\x08R\x06\x64irect\x12;\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"Z\n\tSignedUrl\x12\x10\n\x03url\x18\x01 \x01(\tR\x03url\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\xef\x01\n\x16\x42\x65ginBlobUploadRequest\x12I\n\x06parent\x18\x01 \x01(\tB1\xbaH.r,2*^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$R\x06parent\x12\x89\x01\n\x04\x62lob\x18\x02 \x01(\x0b\x32 .penstock.api.artifact.v1.BlobIdBS\xbaHP\xba\x01M\n\x0e\x62lob.not_empty\x12&has no bytes: send it with UploadBlobs\x1a\x13this.size_bytes > 0R\x04\x62lob\"W\n\x17\x42\x65ginBlobUploadResponse\x12<\n\x06upload\x18\x01 \x01(\x0b\x32$.penstock.api.artifact.v1.BlobUploadR\x06upload\"\xa3\x01\n\x16SignUploadPartsRequest\x12^\n\x04name\x18\x01 \x01(\tBJ\xbaHGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$R\x04name\x12)\n\x05parts\x18\x02 \x03(\x05\x42\x13\xbaH\x10\x92\x01\r\x08\x01\x10\x64\"\x07\x1a\x05\x18\x90N(\x01R\x05parts\"R\n\x17SignUploadPartsResponse\x12\x37\n\x04urls\x18\x01 \x03(\x0b\x32#.penstock.api.artifact.v1.SignedUrlR\x04urls\"\xc4\x01\n\x12UploadPartsRequest\x12\x61\n\x04name\x18\x01 \x01(\tBM\xbaHJrH2F^(projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32})?$R\x04name\x12 \n\x04part\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01H\x00R\x04part\x12 \n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x02H\x00R\x04\x64\x61taB\x07\n\x05piece\")\n\x13UploadPartsResponse\x12\x12\n\x04part\x18\x01 \x01(\x05R\x04part\"y\n\x17\x46inishBlobUploadRequest\x12^\n\x04name\x18\x01 \x01(\tBJ\xbaHGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$R\x04name\"U\n\x18\x46inishBlobUploadResponse\x12%\n\x0everified_bytes\x18\x01 \x01(\x03R\rverifiedBytes\x12\x12\n\x04\x64one\x18\x02 \x01(\x08R\x04\x64one\"\xe1\x02\n\x17\x46inishFileUploadRequest\x12^\n\x04name\x18\x01 \x01(\tBJ\xbaHGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$R\x04name\x12y\n\x06parent\x18\x02 \x01(\tBa\xbaH^r\\2Z^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/(runs/[0-9a-f]{32}|loggedModels/m-[0-9a-f]{32})$R\x06parent\x12@\n\x04\x66ile\x18\x03 \x01(\x0b\x32$.penstock.api.artifact.v1.FileUploadB\x06\xbaH\x03\xc8\x01\x01R\x04\x66ile\x12)\n\npart_count\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01R\tpartCount\"u\n\x18\x46inishFileUploadResponse\x12%\n\x0e\x64igested_bytes\x18\x01 \x01(\x03R\rdigestedBytes\x12\x32\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1e.penstock.api.artifact.v1.FileR\x04\x66ile\"x\n\x16\x41\x62ortBlobUploadRequest\x12^\n\x04name\x18\x01 \x01(\tBJ\xbaHGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$R\x04name\"\x19\n\x17\x41\x62ortBlobUploadResponse\"\xfb\x01\n\x17SignFileDownloadRequest\x12\xbf\x01\n\x04name\x18\x01 \x01(\tB\xaa\x01\xbaH\xa6\x01r\xa3\x01\x32\xa0\x01^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/(artifacts/[^/:\\x00-\\x1f\\x7f]{1,256}/versions/([1-9][0-9]{0,8}|latest)|runs/[0-9a-f]{32}|loggedModels/m-[0-9a-f]{32})$R\x04name\x12\x1e\n\x04path\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x08R\x04path\"\x87\x01\n\x18SignFileDownloadResponse\x12\x35\n\x03url\x18\x01 \x01(\x0b\x32#.penstock.api.artifact.v1.SignedUrlR\x03url\x12\x34\n\x04\x62lob\x18\x02 \x01(\x0b\x32 .penstock.api.artifact.v1.BlobIdR\x04\x62lob\"\x84\x02\n\x14\x44ownloadFilesRequest\x12\xbf\x01\n\x04name\x18\x01 \x01(\tB\xaa\x01\xbaH\xa6\x01r\xa3\x01\x32\xa0\x01^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/(artifacts/[^/:\\x00-\\x1f\\x7f]{1,256}/versions/([1-9][0-9]{0,8}|latest)|runs/[0-9a-f]{32}|loggedModels/m-[0-9a-f]{32})$R\x04name\x12*\n\x05paths\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x08R\x05paths\"T\n\x15\x44ownloadFilesResponse\x12;\n\x06pieces\x18\x01 \x03(\x0b\x32#.penstock.api.artifact.v1.FilePieceR\x06pieces\"3\n\tFilePiece\x12\x12\n\x04\x66ile\x18\x01 \x01(\x05R\x04\x66ile\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61tab\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BEGINBLOBUPLOADREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_BEGINBLOBUPLOADREQUEST'].fields_by_name['parent']._serialized_options = b'\272H.r,2*^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$'
   _globals['_BEGINBLOBUPLOADREQUEST'].fields_by_name['blob']._loaded_options = None
-  _globals['_BEGINBLOBUPLOADREQUEST'].fields_by_name['blob']._serialized_options = b'\272HS\272\001M\n\016blob.not_empty\022&has no bytes: send it with UploadBlobs\032\023this.size_bytes > 0\310\001\001'
+  _globals['_BEGINBLOBUPLOADREQUEST'].fields_by_name['blob']._serialized_options = b'\272HP\272\001M\n\016blob.not_empty\022&has no bytes: send it with UploadBlobs\032\023this.size_bytes > 0'
   _globals['_SIGNUPLOADPARTSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_SIGNUPLOADPARTSREQUEST'].fields_by_name['name']._serialized_options = b'\272HGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$'
   _globals['_SIGNUPLOADPARTSREQUEST'].fields_by_name['parts']._loaded_options = None
@@ -49,6 +50,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADPARTSREQUEST'].fields_by_name['data']._serialized_options = b'\272H\007z\005\030\200\200\200\002'
   _globals['_FINISHBLOBUPLOADREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_FINISHBLOBUPLOADREQUEST'].fields_by_name['name']._serialized_options = b'\272HGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$'
+  _globals['_FINISHFILEUPLOADREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_FINISHFILEUPLOADREQUEST'].fields_by_name['name']._serialized_options = b'\272HGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$'
+  _globals['_FINISHFILEUPLOADREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_FINISHFILEUPLOADREQUEST'].fields_by_name['parent']._serialized_options = b'\272H^r\\2Z^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/(runs/[0-9a-f]{32}|loggedModels/m-[0-9a-f]{32})$'
+  _globals['_FINISHFILEUPLOADREQUEST'].fields_by_name['file']._loaded_options = None
+  _globals['_FINISHFILEUPLOADREQUEST'].fields_by_name['file']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_FINISHFILEUPLOADREQUEST'].fields_by_name['part_count']._loaded_options = None
+  _globals['_FINISHFILEUPLOADREQUEST'].fields_by_name['part_count']._serialized_options = b'\272H\007\032\005\030\220N(\001'
+  _globals['_ABORTBLOBUPLOADREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ABORTBLOBUPLOADREQUEST'].fields_by_name['name']._serialized_options = b'\272HGrE2C^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/blobUploads/[0-9a-f]{32}$'
   _globals['_SIGNFILEDOWNLOADREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_SIGNFILEDOWNLOADREQUEST'].fields_by_name['name']._serialized_options = b'\272H\246\001r\243\0012\240\001^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/(artifacts/[^/:\\x00-\\x1f\\x7f]{1,256}/versions/([1-9][0-9]{0,8}|latest)|runs/[0-9a-f]{32}|loggedModels/m-[0-9a-f]{32})$'
   _globals['_SIGNFILEDOWNLOADREQUEST'].fields_by_name['path']._loaded_options = None
@@ -57,34 +68,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOWNLOADFILESREQUEST'].fields_by_name['name']._serialized_options = b'\272H\246\001r\243\0012\240\001^projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/(artifacts/[^/:\\x00-\\x1f\\x7f]{1,256}/versions/([1-9][0-9]{0,8}|latest)|runs/[0-9a-f]{32}|loggedModels/m-[0-9a-f]{32})$'
   _globals['_DOWNLOADFILESREQUEST'].fields_by_name['paths']._loaded_options = None
   _globals['_DOWNLOADFILESREQUEST'].fields_by_name['paths']._serialized_options = b'\272H\021\222\001\016\010\001\020\350\007\"\007r\005\020\001(\200\010'
-  _globals['_BLOBUPLOAD']._serialized_start=144
-  _globals['_BLOBUPLOAD']._serialized_end=383
-  _globals['_SIGNEDURL']._serialized_start=385
-  _globals['_SIGNEDURL']._serialized_end=475
-  _globals['_BEGINBLOBUPLOADREQUEST']._serialized_start=478
-  _globals['_BEGINBLOBUPLOADREQUEST']._serialized_end=720
-  _globals['_BEGINBLOBUPLOADRESPONSE']._serialized_start=722
-  _globals['_BEGINBLOBUPLOADRESPONSE']._serialized_end=809
-  _globals['_SIGNUPLOADPARTSREQUEST']._serialized_start=812
-  _globals['_SIGNUPLOADPARTSREQUEST']._serialized_end=975
-  _globals['_SIGNUPLOADPARTSRESPONSE']._serialized_start=977
-  _globals['_SIGNUPLOADPARTSRESPONSE']._serialized_end=1059
-  _globals['_UPLOADPARTSREQUEST']._serialized_start=1062
-  _globals['_UPLOADPARTSREQUEST']._serialized_end=1258
-  _globals['_UPLOADPARTSRESPONSE']._serialized_start=1260
-  _globals['_UPLOADPARTSRESPONSE']._serialized_end=1301
-  _globals['_FINISHBLOBUPLOADREQUEST']._serialized_start=1303
-  _globals['_FINISHBLOBUPLOADREQUEST']._serialized_end=1424
-  _globals['_FINISHBLOBUPLOADRESPONSE']._serialized_start=1426
-  _globals['_FINISHBLOBUPLOADRESPONSE']._serialized_end=1511
-  _globals['_SIGNFILEDOWNLOADREQUEST']._serialized_start=1514
-  _globals['_SIGNFILEDOWNLOADREQUEST']._serialized_end=1765
-  _globals['_SIGNFILEDOWNLOADRESPONSE']._serialized_start=1768
-  _globals['_SIGNFILEDOWNLOADRESPONSE']._serialized_end=1903
-  _globals['_DOWNLOADFILESREQUEST']._serialized_start=1906
-  _globals['_DOWNLOADFILESREQUEST']._serialized_end=2166
-  _globals['_DOWNLOADFILESRESPONSE']._serialized_start=2168
-  _globals['_DOWNLOADFILESRESPONSE']._serialized_end=2252
-  _globals['_FILEPIECE']._serialized_start=2254
-  _globals['_FILEPIECE']._serialized_end=2305
+  _globals['_BLOBUPLOAD']._serialized_start=181
+  _globals['_BLOBUPLOAD']._serialized_end=420
+  _globals['_SIGNEDURL']._serialized_start=422
+  _globals['_SIGNEDURL']._serialized_end=512
+  _globals['_BEGINBLOBUPLOADREQUEST']._serialized_start=515
+  _globals['_BEGINBLOBUPLOADREQUEST']._serialized_end=754
+  _globals['_BEGINBLOBUPLOADRESPONSE']._serialized_start=756
+  _globals['_BEGINBLOBUPLOADRESPONSE']._serialized_end=843
+  _globals['_SIGNUPLOADPARTSREQUEST']._serialized_start=846
+  _globals['_SIGNUPLOADPARTSREQUEST']._serialized_end=1009
+  _globals['_SIGNUPLOADPARTSRESPONSE']._serialized_start=1011
+  _globals['_SIGNUPLOADPARTSRESPONSE']._serialized_end=1093
+  _globals['_UPLOADPARTSREQUEST']._serialized_start=1096
+  _globals['_UPLOADPARTSREQUEST']._serialized_end=1292
+  _globals['_UPLOADPARTSRESPONSE']._serialized_start=1294
+  _globals['_UPLOADPARTSRESPONSE']._serialized_end=1335
+  _globals['_FINISHBLOBUPLOADREQUEST']._serialized_start=1337
+  _globals['_FINISHBLOBUPLOADREQUEST']._serialized_end=1458
+  _globals['_FINISHBLOBUPLOADRESPONSE']._serialized_start=1460
+  _globals['_FINISHBLOBUPLOADRESPONSE']._serialized_end=1545
+  _globals['_FINISHFILEUPLOADREQUEST']._serialized_start=1548
+  _globals['_FINISHFILEUPLOADREQUEST']._serialized_end=1901
+  _globals['_FINISHFILEUPLOADRESPONSE']._serialized_start=1903
+  _globals['_FINISHFILEUPLOADRESPONSE']._serialized_end=2020
+  _globals['_ABORTBLOBUPLOADREQUEST']._serialized_start=2022
+  _globals['_ABORTBLOBUPLOADREQUEST']._serialized_end=2142
+  _globals['_ABORTBLOBUPLOADRESPONSE']._serialized_start=2144
+  _globals['_ABORTBLOBUPLOADRESPONSE']._serialized_end=2169
+  _globals['_SIGNFILEDOWNLOADREQUEST']._serialized_start=2172
+  _globals['_SIGNFILEDOWNLOADREQUEST']._serialized_end=2423
+  _globals['_SIGNFILEDOWNLOADRESPONSE']._serialized_start=2426
+  _globals['_SIGNFILEDOWNLOADRESPONSE']._serialized_end=2561
+  _globals['_DOWNLOADFILESREQUEST']._serialized_start=2564
+  _globals['_DOWNLOADFILESREQUEST']._serialized_end=2824
+  _globals['_DOWNLOADFILESRESPONSE']._serialized_start=2826
+  _globals['_DOWNLOADFILESRESPONSE']._serialized_end=2910
+  _globals['_FILEPIECE']._serialized_start=2912
+  _globals['_FILEPIECE']._serialized_end=2963
 # @@protoc_insertion_point(module_scope)

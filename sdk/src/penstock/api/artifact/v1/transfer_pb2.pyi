@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from penstock.api.artifact.v1 import artifact_pb2 as _artifact_pb2
+from penstock.api.artifact.v1 import file_pb2 as _file_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -91,6 +92,36 @@ class FinishBlobUploadResponse(_message.Message):
     verified_bytes: int
     done: bool
     def __init__(self, verified_bytes: _Optional[int] = ..., done: _Optional[bool] = ...) -> None: ...
+
+class FinishFileUploadRequest(_message.Message):
+    __slots__ = ("name", "parent", "file", "part_count")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    PART_COUNT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    parent: str
+    file: _file_pb2.FileUpload
+    part_count: int
+    def __init__(self, name: _Optional[str] = ..., parent: _Optional[str] = ..., file: _Optional[_Union[_file_pb2.FileUpload, _Mapping]] = ..., part_count: _Optional[int] = ...) -> None: ...
+
+class FinishFileUploadResponse(_message.Message):
+    __slots__ = ("digested_bytes", "file")
+    DIGESTED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    digested_bytes: int
+    file: _file_pb2.File
+    def __init__(self, digested_bytes: _Optional[int] = ..., file: _Optional[_Union[_file_pb2.File, _Mapping]] = ...) -> None: ...
+
+class AbortBlobUploadRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class AbortBlobUploadResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class SignFileDownloadRequest(_message.Message):
     __slots__ = ("name", "path")
