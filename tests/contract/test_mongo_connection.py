@@ -67,6 +67,15 @@ async def test_another_kind_of_server(driver: MongoDriver, tmp_path: Path) -> No
     assert "is no MongoDB server" in error.reason
 
 
+async def test_a_server_that_is_frozen(driver: MongoDriver, tmp_path: Path) -> None:
+    with MongoServer(tmp_path) as server:
+        server.pause()
+        error = await refusal(server.database_url("tracking"), driver)
+        server.resume()
+    assert isinstance(error, StoreUnavailable)
+    assert error.reason == "takes connections, but says nothing for 2 s"
+
+
 async def test_a_server_without_replica_set(driver: MongoDriver, tmp_path: Path) -> None:
     with MongoServer(tmp_path, standalone=True) as server:
         error = await refusal(server.database_url("tracking"), driver)

@@ -266,7 +266,7 @@ async def _parsed(url: str) -> tuple[list[tuple[str, int]], str, Mapping[str, An
 
 async def _probe(seeds: list[tuple[str, int]], options: Mapping[str, Any], shown: str) -> None:
     """Asks the first host that answers what it is. Raises `StoreUnavailable`, `StoreMisconfigured`."""
-    listening = False
+    listening = answered = False
     for host, port in seeds:
         if not host.endswith(".sock") and not await _listens(host, port):
             continue
@@ -283,11 +283,21 @@ async def _probe(seeds: list[tuple[str, int]], options: Mapping[str, Any], shown
         try:
             hello = await client.admin.command("hello")
         except PyMongoError:
+            # The driver remembers what went wrong. A server that keeps silent is frozen, or waits for another protocol.
+            described = client.topology_description.server_descriptions().values()
+            if not answered:
+                answered = any(server.error is not None for server in described) or await _speaks(host, port)
             continue
         finally:
             await client.close()
         _check_kind(hello, options, shown)
         return
+    if listening and not answered:
+        raise StoreUnavailable(
+            shown,
+            f"takes connections, but says nothing for {PROBE_TIMEOUT_S:g} s",
+            "Look whether mongod there is stopped or overloaded, or whether something else has the port.",
+        )
     if listening:
         raise StoreMisconfigured(
             shown,
@@ -307,6 +317,21 @@ async def _listens(host: str, port: int) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+async def _speaks(host: str, port: int) -> bool:
+    """Whether a server says something to a line of text, as those of Redis, HTTP, SMTP do, and mongod does not."""
+    if host.endswith(".sock"):
+        return False
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"PING\r\n\r\n")
+                return bool(await reader.read(1))
+            finally:
+                writer.close()
+    return False
 
 
 def _check_kind(hello: Mapping[str, Any], options: Mapping[str, Any], shown: str) -> None:
