@@ -1,5 +1,6 @@
 """Offline runs of W&B, imported by the command and read back point by point."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,93 @@ def test_a_failed_run_and_damaged_files(
     # What was read before the damage is there.
     before = steps_and_values(imported_points(client, done.runs["flipped"]["run"]))["loss"]
     assert before == as_logged(logged)["loss"][: len(before)]
+
+
+@pytest.fixture(scope="module")
+def artifacts(writer: Peer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run that logged artifacts. W&B's staged files are in a folder of their own, as if they were from another machine."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    logged = writer.ask("log_artifacts", folder=str(folder / "runs"), data=str(folder / "data"))
+    return {**logged, "runs": folder / "runs", "staging": folder / "data" / "artifacts" / "staging"}
+
+
+def contents(client: Client, version: str) -> dict[str, str]:
+    """The digest of each file, or its reference, by path."""
+    return {
+        entry.path: entry.file.blob.sha256 if entry.HasField("file") else entry.reference.uri
+        for entry in client.artifact_entries(version)
+    }
+
+
+def test_artifacts(platform: Platform, client: Client, artifacts: dict[str, Any]) -> None:
+    command = ["wandb-offline", str(artifacts["runs"]), "-p", "wb-artifacts", "--artifact-files"]
+    done = run_import(platform, *command, str(artifacts["staging"]))
+    [imported] = done.runs.values()
+    assert (done.exit_code, imported["outcome"]) == (0, "imported"), done.error
+    # Of a file that was not copied, W&B says only where it was.
+    [left_out] = [notice for notice in imported["notices"] if " of the artifact " in notice]
+    assert "'left/large.bin' of the artifact 'digits' was left out: it is at" in left_out
+    assert "name one that it is in with --artifact-files" in left_out
+    first, second = artifacts["versions"]
+    without = {path: what for path, what in first.items() if path != "left/large.bin"}
+    [newest, whole] = client.artifact_versions("digits", project="wb-artifacts")
+    assert contents(client, whole.name) == without
+    assert contents(client, newest.name) == second
+    assert without["outside/rows.csv"].startswith("file://")
+    assert {"samples.table.json", "notes.txt", "images/0.bin", "large.bin"} < without.keys()
+    assert (whole.type, whole.reference_count) == ("dataset", 2)
+    assert "Some *digits*." in whole.description
+    assert "Incomplete: 1 of " in whole.description
+    assert "W&B's aliases: best, v-one" in whole.description
+    assert json.loads(whole.description.split("```json\n")[1].removesuffix("\n```")) == {"rows": 1, "by": {"n": [1, 2]}}
+
+    types = {one.name.rpartition("/")[2]: one.type for one in client.artifacts("wb-artifacts")}
+    code = next(name for name in types if name.startswith("source-"))
+    assert types == {
+        "digits": "dataset",
+        "reader": "model",
+        f"run-{artifacts['id']}-table": "run_table",
+        code: "code",
+    }
+    links = list(client.artifact_links(run=imported["run"]))
+    assert (len(links), imported["artifacts"], imported["artifacts_added"]) == (5, 5, 5)
+    assert {link.run for link in client.artifact_links(version=newest.name)} == {imported["run"]}
+
+    again = run_import(platform, *command, str(artifacts["staging"]))
+    assert list(again.outcomes().values()) == ["unchanged"]
+    assert (again.summary["artifacts"], again.summary["artifacts_added"]) == (5, 0)
+    # Once the file may be read, the version with it is published beside.
+    also = run_import(platform, *command, str(artifacts["staging"]), "--artifact-files", str(artifacts["runs"] / "own"))
+    assert list(also.outcomes().values()) == ["continued"]
+    assert (also.summary["artifacts"], also.summary["artifacts_added"]) == (5, 1)
+    assert contents(client, "projects/wb-artifacts/artifacts/digits/versions/latest") == first
+    assert len(list(client.artifact_versions("digits", project="wb-artifacts"))) == 3
+
+
+def test_staged_files_that_are_gone_or_changed(
+    platform: Platform, client: Client, artifacts: dict[str, Any], tmp_path: Path
+) -> None:
+    staging = tmp_path / "staging"
+    shutil.copytree(artifacts["staging"], staging)
+    gone, changed = (staging / Path(artifacts[name]).name for name in ("staged", "samples"))
+    gone.unlink()
+    data = changed.read_bytes()
+    changed.chmod(0o600)
+    changed.write_bytes(bytes(len(data)))
+    # The folder that W&B has them in by itself is not this one: nothing in it is read.
+    command = ["wandb-offline", str(artifacts["runs"]), "-p", "wb-gone"]
+    none = run_import(platform, *command)
+    [imported] = none.runs.values()
+    assert (none.exit_code, imported["outcome"], imported["artifacts"]) == (0, "imported", 1)
+    assert set(contents(client, "projects/wb-gone/artifacts/digits/versions/latest")) == {
+        "outside/digits.csv",
+        "outside/rows.csv",
+    }
+    some = run_import(platform, *command, "--artifact-files", str(staging))
+    [imported] = some.runs.values()
+    told = [notice for notice in imported["notices"] if " of the artifact " in notice]
+    assert (some.exit_code, imported["outcome"], imported["artifacts"], len(told)) == (0, "continued", 5, 3)
+    assert any("'notes.txt' of the artifact 'digits' was left out: it is " in notice for notice in told)
+    assert any("'samples.table.json' of the artifact 'digits' was left out: it has other bytes" in one for one in told)
+    paths = set(contents(client, "projects/wb-gone/artifacts/digits/versions/2"))
+    assert paths == artifacts["versions"][0].keys() - {"notes.txt", "samples.table.json", "left/large.bin"}

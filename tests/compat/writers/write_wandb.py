@@ -1,5 +1,6 @@
 """Logs runs offline with W&B."""
 
+import contextlib
 import hashlib
 import os
 import time
@@ -82,5 +83,55 @@ def fail(folder: str) -> str:
     return run.id
 
 
+def log_artifacts(folder: str, data: str) -> dict[str, Any]:
+    """A run with artifacts. Returns the digest of each file, or its reference, by path, for each version.
+
+    Args:
+        folder: Where the run is kept.
+        data: Where W&B keeps its data.
+    """
+    os.environ["WANDB_DATA_DIR"] = data
+    own = Path(folder) / "own"
+    (own / "images").mkdir(parents=True)
+    (own / "rows.csv").write_text("a,b\n1,2\n")
+    (own / "images" / "0.bin").write_bytes(os.urandom(3_000))
+    (own / "large.bin").write_bytes(os.urandom(20_000_000))
+    run = start(folder, name="artifacts")
+    first = wandb.Artifact("digits", "dataset", description="Some *digits*.", metadata={"rows": 1, "by": {"n": [1, 2]}})
+    first.add_dir(str(own))
+    with first.new_file("notes.txt") as file:
+        file.write("made on the way")
+    first.add(wandb.Table(columns=["a", "image"], data=[[1, wandb.Image(np.zeros((4, 4, 3), np.uint8))]]), "samples")
+    first.add_reference("s3://bucket/digits.csv", name="outside/digits.csv", checksum=False)
+    # W&B looks at it; nobody else does.
+    first.add_reference((own / "rows.csv").as_uri(), name="outside/rows.csv")
+    first.add_file(str(own / "large.bin"), name="left/large.bin", policy="immutable")
+    run.log_artifact(first, aliases=["best", "v-one"])
+    second = wandb.Artifact("digits", "dataset")
+    second.add_file(str(own / "rows.csv"))
+    run.log_artifact(second)
+    with contextlib.suppress(NotImplementedError):
+        # Offline it logs the artifact once more, and then says that it cannot link it.
+        run.link_artifact(second, "registry/digits")
+    run.log_model(str(own / "images"), name="reader")
+    run.log_code(str(own), include_fn=lambda path: path.endswith("rows.csv"))
+    run.log({"table": wandb.Table(columns=["x"], data=[[1], [2]])})
+    run.finish()
+    del os.environ["WANDB_DATA_DIR"]
+    return {
+        "id": run.id,
+        "versions": [_contents(first), _contents(second)],
+        "samples": next(entry.local_path for path, entry in first.manifest.entries.items() if path.endswith(".json")),
+        "staged": next(entry.local_path for path, entry in first.manifest.entries.items() if path == "notes.txt"),
+    }
+
+
+def _contents(artifact: Any) -> dict[str, str]:
+    return {
+        path: entry.ref or hashlib.sha256(Path(entry.local_path).read_bytes()).hexdigest()
+        for path, entry in artifact.manifest.entries.items()
+    }
+
+
 os.environ["WANDB_ERROR_REPORTING"] = "false"
-serve({"write": write, "fail": fail})
+serve({"write": write, "fail": fail, "log_artifacts": log_artifacts})

@@ -8,25 +8,13 @@ from typing import Any
 
 import pytest
 from support.artifact import RUN, Artifacts, blob_of, serving_artifacts
+from support.importing_channel import GuardedChannel
 
 from penstock.artifact_paths import PATH_BYTES_MAX
-from penstock.client._async.channel import AsyncChannel, _Access
-from penstock.config import Connection
 from penstock.errors import LimitExceeded, PenstockError, ServerUnavailable
 from penstock.importers.files import FILES_LEFT_OUT_TOLD_MAX, bring_files, files_below
 from penstock.importers.model import RunDraft, SourceDamaged, SourceFile, SourceMedia
 from penstock.importers.upload import Uploaded
-
-
-class Channel(AsyncChannel):
-    """A channel to a service that has no auth service beside it: its token is made here."""
-
-    def __init__(self, server: Artifacts) -> None:
-        super().__init__(Connection(f"http://{server.address}", server.address, "unused", "tests"), timeout_s=30)
-        self._guard = server.guard
-
-    async def _authorized(self, deadline_s: float) -> _Access:
-        return _Access(self._guard.issue("users/ada"), float("inf"))
 
 
 @pytest.fixture
@@ -40,7 +28,7 @@ async def brought(server: Artifacts, files: Sequence[SourceFile] | Iterator[Sour
     run = RunDraft("imports", 0).finished("ab" * 16, [], lambda: iter(files))
     result = Uploaded(RUN)
     sent: list[int] = []
-    channel = Channel(server)
+    channel = GuardedChannel(server)
     try:
         await bring_files(channel, run, result, sent.append)
     finally:

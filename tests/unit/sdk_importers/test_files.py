@@ -3,7 +3,6 @@
 import contextlib
 import struct
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.wandb_files import wandb_file
 
 from penstock.errors import NotFound
-from penstock.importers import wandb
 from penstock.importers.importing import ImportedRun, look_through
 from penstock.importers.model import SourceDamaged
 from penstock.importers.tensorboard import TensorBoardSource, _Event
 from penstock.importers.tfrecord import records
 from penstock.importers.wandb import WandbOfflineSource
+from penstock.importers.wandb.records import Record, log_records
 
 # From RFC 3720, B.4: the CRC-32C of 32 bytes of zeros, and of 32 bytes of ones.
 CRC_OF_ZEROS = 0x8A9136AA
@@ -44,31 +44,13 @@ def tfrecord(data: bytes) -> bytes:
     return length + masked(crc32c(length)) + data + masked(crc32c(data))
 
 
-def wandb_file(payloads: Sequence[bytes]) -> bytes:
-    """LevelDB's log, as wandb writes it."""
-    out = bytearray(struct.pack("<4sHB", b":W&B", 0xBEE1, 0))
-    for payload in payloads:
-        first = True
-        while first or payload:
-            left = 32_768 - len(out) % 32_768
-            if left < 7:
-                out += bytes(left)
-                continue
-            piece, payload = payload[: left - 7], payload[left - 7 :]
-            kind = (1 if not payload else 2) if first else (4 if not payload else 3)
-            body = bytes([kind]) + piece
-            out += struct.pack("<IH", zlib.crc32(body), len(piece)) + body
-            first = False
-    return bytes(out)
-
-
 def tensorboard_records(path: Path) -> Iterator[bytes]:
     return records(path, check=True)
 
 
 FORMATS: dict[str, tuple[Callable[[Sequence[bytes]], bytes], Callable[[Path], Iterator[bytes]]]] = {
     "tensorboard": (lambda payloads: b"".join(map(tfrecord, payloads)), tensorboard_records),
-    "wandb": (wandb_file, wandb._log_records),
+    "wandb": (wandb_file, log_records),
 }
 PAYLOADS = [b"first", b"", b"x" * 300, b"last"]
 
@@ -158,6 +140,21 @@ WANDB_RECORDS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     ),
     st.builds(lambda items: {"config": {"update": items, "remove": items}}, ITEMS),
     st.builds(lambda when: {"run": {"run_id": "x", "start_time": {"seconds": when}}}, st.integers(-(2**62), 2**62)),
+    st.builds(
+        lambda name, path, size: {
+            "artifact": {
+                "name": name,
+                "metadata": name,
+                "manifest": {
+                    "contents": [{"path": path, "local_path": path, "ref": name, "digest": path, "size": size}]
+                },
+            }
+        },
+        TEXTS,
+        TEXTS,
+        st.integers(-5, 2**62),
+    ),
+    st.builds(lambda name: {"use_artifact": {"name": name, "type": name}}, TEXTS),
 )
 EVENTS: st.SearchStrategy[dict[str, Any]] = st.builds(
     lambda when, step, tag, value, dtype, content: {
@@ -179,8 +176,8 @@ EVENTS: st.SearchStrategy[dict[str, Any]] = st.builds(
 @settings(max_examples=100)
 @given(st.lists(WANDB_RECORDS, max_size=5), st.binary(max_size=30))
 def test_whatever_a_file_of_wandb_holds_is_told(contents: list[dict[str, Any]], foreign: bytes) -> None:
-    run = wandb._Record(run={"run_id": "x", "project": "p"})
-    payloads = [record.SerializeToString() for record in (run, *(wandb._Record(**content) for content in contents))]
+    run = Record(run={"run_id": "x", "project": "p"})
+    payloads = [record.SerializeToString() for record in (run, *(Record(**content) for content in contents))]
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "run-x.wandb").write_bytes(wandb_file([*payloads, foreign]))
         [found] = look_through(WandbOfflineSource(Path(folder)), "default", "", Silent())

@@ -84,22 +84,34 @@ def wandb_offline(
         Path,
         typer.Argument(metavar="SOURCE", help="A folder wandb or one above it, or one run's folder or file in it."),
     ],
+    artifact_files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--artifact-files",
+            metavar="FOLDER",
+            help="Where files of artifacts may be read as well. Always: W&B's own staging and cache.",
+        ),
+    ] = None,
     project: ProjectOption = "default",
     experiment: ExperimentOption = "",
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Import runs that W&B logged offline. W&B's project becomes the experiment.
+    """Import runs that W&B logged offline. W&B's project becomes the experiment, its artifacts become artifacts.
 
+    The bytes of artifacts lie where W&B staged them, outside of the run's folder: in WANDB_DATA_DIR, or its default. If they
+    were copied here from another machine, name their folder with --artifact-files. What the run logged from elsewhere
+    without a copy (policy="immutable") is read from folders that are named so, and from no others.
     With --json, one document per run, and one for all at the end.
 
     \b
-    Example:
+    Examples:
       penstock import wandb-offline ./wandb --project vision
+      penstock import wandb-offline ./wandb --artifact-files ./staging --artifact-files /data/images
     """
     from penstock.importers.wandb import WandbOfflineSource
 
-    _import(WandbOfflineSource(source), project, experiment, dry_run=dry_run, json=json)
+    _import(WandbOfflineSource(source, artifact_files or ()), project, experiment, dry_run=dry_run, json=json)
 
 
 @app.command()
@@ -209,7 +221,7 @@ class _Teller:
             print_json({"summary": self.summary()})
 
     def summary(self) -> dict[str, int]:
-        """The runs of the source, how they ended, their points and files."""
+        """The runs of the source, how they ended, their points, files and versions of artifacts."""
         return {
             "runs": self.total,
             **{outcome: self.count(outcome) for outcome in _OUTCOMES},
@@ -217,6 +229,8 @@ class _Teller:
             "points_added": sum(run.points_added for run in self.runs),
             "files": sum(run.files for run in self.runs),
             "files_added": sum(run.files_added for run in self.runs),
+            "artifacts": sum(run.artifacts for run in self.runs),
+            "artifacts_added": sum(run.artifacts_added for run in self.runs),
         }
 
 
@@ -261,11 +275,15 @@ class _Shower(_Teller):
             line.append(f": {run.message}", "default")
         elif run.outcome == "found":
             found = f"{run.points:,} points, {run.params:,} params, {run.files:,} files"
+            if run.artifacts:
+                found += f", {_artifacts(run.artifacts)}"
             line.append(f": {found}, {run.state}, in {run.experiment}", "default")
         else:
             added = f"{run.points_added:,} of {run.points:,} points added"
             if run.files:
                 added += f", {run.files_added:,} of {run.files:,} files"
+            if run.artifacts:
+                added += f", {run.artifacts_added:,} of {_artifacts(run.artifacts)}"
             line.append(f": {run.outcome}, {added}", "default")
         self._print(line)
         if run.run and run.outcome in ("imported", "continued"):
@@ -285,9 +303,11 @@ class _Shower(_Teller):
         if left:
             said.append(f"{left:,} not reached: run it again to go on")
         summary, found = self.summary(), self.count("found")
-        points, files = (summary[name if found else f"{name}_added"] for name in ("points", "files"))
+        points, files, artifacts = (
+            summary[name if found else f"{name}_added"] for name in ("points", "files", "artifacts")
+        )
         runs = "1 run" if self.total == 1 else f"{self.total:,} runs"
-        brought = f"{points:,} points and {files:,} files {'found' if found else 'added'}"
+        brought = f"{points:,} points, {files:,} files and {_artifacts(artifacts)} {'found' if found else 'added'}"
         self._print(Text(f"{runs}: {', '.join(said)}. {brought}."))
 
     def _update(self, **fields: Any) -> None:
@@ -297,6 +317,10 @@ class _Shower(_Teller):
     def _print(self, line: Any) -> None:
         # Above the bar, if there is one.
         (console() if self._progress is None else self._progress.console).print(line)
+
+
+def _artifacts(versions: int) -> str:
+    return "1 artifact version" if versions == 1 else f"{versions:,} artifact versions"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ them is executed or unpickled. The reasons, source by source, are in the modules
 | module | reads |
 | --- | --- |
 | `penstock.importers.mlflow` | a folder `mlruns`, an SQLite database, a tracking server |
-| `penstock.importers.wandb` | `offline-run-*/run-*.wandb` |
+| `penstock.importers.wandb` | `offline-run-*/run-*.wandb`, and the artifacts that W&B staged |
 | `penstock.importers.tensorboard` | `events.out.tfevents.*` |
 | `penstock.importers.neptune` | the Parquet files of Neptune's exporter |
 """

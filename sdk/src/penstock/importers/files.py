@@ -11,7 +11,7 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from penstock.api.artifact.v1 import artifact_pb2, artifact_service_pb2, artifact_service_pb2_grpc, file_pb2, media_pb2
 from penstock.artifact_paths import path_problem
@@ -23,12 +23,14 @@ from penstock.importers.model import Readable, SourceDamaged, SourceFile, Source
 if TYPE_CHECKING:
     from penstock.importers.upload import Uploaded
 
-__all__ = ["bring_files", "files_at", "files_below"]
+__all__ = ["bring_files", "files_at", "files_below", "next_of", "open_file"]
 
 UPLOAD_TIMEOUT_S: Final = 6 * 3_600.0
 """As long as a server waits for one file."""
 FILES_PER_PAGE: Final = 1_000
 FILES_LEFT_OUT_TOLD_MAX: Final = 100
+
+_Thing = TypeVar("_Thing")
 
 
 async def bring_files(
@@ -52,7 +54,7 @@ async def bring_files(
     result.files = left_out = 0
     while True:
         try:
-            file = await asyncio.to_thread(_next, files)
+            file = await asyncio.to_thread(next_of, files, "The list of files")
         except SourceDamaged as damage:
             result.damage = result.damage or damage
             return
@@ -101,17 +103,18 @@ def files_at(place: Path, path: str) -> Iterator[SourceFile]:
     try:
         found = place.lstat()
     except OSError as error:
-        yield SourceFile(path, partial(_opened, place), left_out=f"cannot be read: {error.strerror}")
+        yield SourceFile(path, partial(open_file, place), left_out=f"cannot be read: {error.strerror}")
         return
     if stat.S_ISDIR(found.st_mode):
         yield from files_below(place, f"{path}/")
     elif stat.S_ISREG(found.st_mode):
-        yield SourceFile(path, partial(_opened, place), found.st_size)
+        yield SourceFile(path, partial(open_file, place), found.st_size)
     else:
-        yield SourceFile(path, partial(_opened, place), left_out="is a link, a pipe or a device")
+        yield SourceFile(path, partial(open_file, place), left_out="is a link, a pipe or a device")
 
 
-def _opened(path: Path) -> Readable:
+def open_file(path: Path) -> BinaryIO:
+    """Opens a file of this machine to be read. Raises `OSError` and `SourceDamaged` for what is none, and for a link."""
     # It may have been replaced since it was listed.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | _NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -141,11 +144,12 @@ async def _there(artifact: Any, run: str) -> dict[str, file_pb2.File]:
             return found
 
 
-def _next(files: Iterator[SourceFile]) -> SourceFile | None:
+def next_of(things: Iterator[_Thing], what: str) -> _Thing | None:
+    """The next thing that a source lists; None at the end. Raises `SourceDamaged`, or what else says what is wrong."""
     try:
-        return next(files, None)
+        return next(things, None)
     except Exception as error:
-        raise _damage(error, "The list of files") from None
+        raise _damage(error, what) from None
 
 
 async def _brought(

@@ -54,6 +54,9 @@ class ImportedRun:
         points_added: Those among them that were not when the import began.
         files: Files of it that are there; those in the source when nothing was to be imported.
         files_added: Those among them that were sent.
+        artifacts: Versions of artifacts that it wrote and that are there; those in the source when nothing was to be
+            imported.
+        artifacts_added: Those among them that were published.
         params: How many params it has.
         tags: How many tags.
         notices: What was left out and the like.
@@ -71,6 +74,8 @@ class ImportedRun:
     points_added: int = 0
     files: int = 0
     files_added: int = 0
+    artifacts: int = 0
+    artifacts_added: int = 0
     params: int = 0
     tags: int = 0
     notices: Sequence[str] = field(default_factory=tuple)
@@ -111,7 +116,11 @@ def look_through(source: Source, project: str, experiment: str, watcher: Watcher
         try:
             run = _placed(_read(entry), experiment)
             found = _described(entry.label, "found", project, run, _counted(run))
-            found = replace(found, files=sum(not file.left_out for file in run.files()))
+            found = replace(
+                found,
+                files=sum(not file.left_out for file in run.files()),
+                artifacts=sum(not artifact.left_out for artifact in run.artifacts()),
+            )
         except SourceDamaged as error:
             found = ImportedRun(entry.label, "failed", message=error.message, reason=error.reason)
         watcher.done(found)
@@ -203,7 +212,7 @@ async def _imported(
 
 
 def _result(label: str, project: str, run: SourceRun, uploaded: Uploaded) -> ImportedRun:
-    grew = uploaded.points_added or uploaded.files_added or uploaded.changed
+    grew = uploaded.points_added or uploaded.files_added or uploaded.artifacts_added or uploaded.changed
     outcome = "continued" if grew else "unchanged"
     described = _described(label, "imported" if uploaded.created else outcome, project, run, uploaded.points)
     described = replace(
@@ -211,6 +220,8 @@ def _result(label: str, project: str, run: SourceRun, uploaded: Uploaded) -> Imp
         points_added=uploaded.points_added,
         files=uploaded.files,
         files_added=uploaded.files_added,
+        artifacts=uploaded.artifacts,
+        artifacts_added=uploaded.artifacts_added,
         notices=tuple(uploaded.notices),
     )
     if uploaded.damage is not None:

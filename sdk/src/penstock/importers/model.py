@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from penstock.errors import InvalidInput, PenstockError
@@ -12,11 +13,15 @@ from penstock.spool.values import TEXT_CHARS_MAX, TypedValue, check_key, check_t
 __all__ = [
     "NAME_CHARS_MAX",
     "NOTES_CHARS_MAX",
+    "FoundFile",
     "Part",
     "Readable",
     "Row",
     "RunDraft",
     "Source",
+    "SourceArtifact",
+    "SourceArtifactFile",
+    "SourceArtifactReference",
     "SourceDamaged",
     "SourceEntry",
     "SourceFile",
@@ -132,6 +137,70 @@ class Readable(Protocol):
         ...
 
 
+class FoundFile(NamedTuple):
+    """A file of an artifact, as it was read.
+
+    Attributes:
+        place: Where it is on this machine.
+        sha256: The digest of its bytes, 64 hex digits.
+        size_bytes: How many there are.
+    """
+
+    place: Path
+    sha256: str
+    size_bytes: int
+
+
+class SourceArtifactFile(NamedTuple):
+    """A file of an artifact.
+
+    Attributes:
+        path: Where it belongs within the artifact, its segments separated by `/`.
+        find: Finds it on this machine and reads it. Raises `SourceDamaged` if it is not what the source says, or nowhere that
+            may be read.
+    """
+
+    path: str
+    find: Callable[[], FoundFile]
+
+
+class SourceArtifactReference(NamedTuple):
+    """Something outside that an artifact names. It is never opened.
+
+    Attributes:
+        path: Where it belongs within the artifact.
+        uri: Where it is, without blanks and control characters.
+        digest: What the source knows of its content; may be empty.
+        size_bytes: Its bytes, if the source knows them.
+    """
+
+    path: str
+    uri: str
+    digest: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceArtifact:
+    """A version of an artifact that a run wrote.
+
+    Attributes:
+        name: The artifact's name.
+        type: What it is, as the contract takes it.
+        description: Markdown.
+        entries: What is in it.
+        used: Whether the run has used it as well.
+        left_out: Why it is not imported, as the end of a sentence about it; empty if it is.
+    """
+
+    name: str
+    type: str
+    description: str = ""
+    entries: Sequence[SourceArtifactFile | SourceArtifactReference] = ()
+    used: bool = False
+    left_out: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceRun:
     """A run as the source has it, within the limits of the contract.
@@ -151,6 +220,7 @@ class SourceRun:
         summary: By key.
         parts: Its points.
         files: Lists its files, each path once. Raises `SourceDamaged` behind the last that can be found.
+        artifacts: Lists the versions of artifacts that it wrote, in that order. Raises likewise.
         left_out: What of it has no place here, in sentences for people.
     """
 
@@ -168,6 +238,7 @@ class SourceRun:
     summary: Mapping[str, TypedValue]
     parts: Sequence[Part]
     files: Callable[[], Iterator[SourceFile]]
+    artifacts: Callable[[], Iterator[SourceArtifact]]
     left_out: Sequence[str]
 
 
@@ -237,7 +308,11 @@ class RunDraft:
         self._add(self.tags, TAGS_MAX, "tag", key, lambda: check_text(value, "It", TEXT_CHARS_MAX))
 
     def finished(
-        self, run_id: str, parts: Sequence[Part], files: Callable[[], Iterator[SourceFile]] = lambda: iter(())
+        self,
+        run_id: str,
+        parts: Sequence[Part],
+        files: Callable[[], Iterator[SourceFile]] = lambda: iter(()),
+        artifacts: Callable[[], Iterator[SourceArtifact]] = lambda: iter(()),
     ) -> SourceRun:
         """The run."""
         return SourceRun(
@@ -255,6 +330,7 @@ class RunDraft:
             summary=self.summary,
             parts=parts,
             files=files,
+            artifacts=artifacts,
             left_out=list(self.left_out),
         )
 

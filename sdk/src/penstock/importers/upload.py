@@ -7,7 +7,8 @@ moment:
 2. Params, tags and summary that differ are logged.
 3. For each part a stream is opened. The server says how many points of it are durable; the rows behind them are sent.
 4. The files that are not there, or not as they are in the source, are sent: see `penstock.importers.files`.
-5. The run is ended as it ended in the source.
+5. The versions of artifacts that it wrote are published, as far as they are not there: see `penstock.importers.artifacts`.
+6. The run is ended as it ended in the source.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Any, Final
 from penstock.api.tracking.v1 import experiment_pb2, run_pb2, tracking_service_pb2, tracking_service_pb2_grpc
 from penstock.client._async.channel import AsyncChannel
 from penstock.errors import Conflict, NotFound, PermissionDenied
+from penstock.importers.artifacts import bring_artifacts
 from penstock.importers.batches import POINT, PartSource
 from penstock.importers.files import bring_files
 from penstock.importers.model import Part, Source, SourceDamaged, SourceRun, derived_id
@@ -57,6 +59,8 @@ class Uploaded:
         points_before: How many points of each part were durable when the first attempt came to it.
         files: Files of it that are there now.
         files_added: Those among them that were sent.
+        artifacts: Versions of artifacts that it wrote and that are there now.
+        artifacts_added: Those among them that were published.
         notices: For people: what was left out, created beside the run, or not applied.
         damage: Why not all of it could be read; None if it could.
     """
@@ -69,6 +73,8 @@ class Uploaded:
     points_before: dict[str, int] = field(default_factory=dict)
     files: int = 0
     files_added: int = 0
+    artifacts: int = 0
+    artifacts_added: int = 0
     notices: list[str] = field(default_factory=list)
     damage: SourceDamaged | None = None
 
@@ -124,6 +130,7 @@ async def upload(
     for part in run.parts:
         await _points(channel, project, run, part, result, on_points)
     await bring_files(channel, run, result, on_bytes)
+    await bring_artifacts(channel, run, result, on_bytes)
     await _end(tracking, link, run, stored, result)
 
 

@@ -1,28 +1,21 @@
 """Runs of W&B that were logged offline: `wandb/offline-run-<time>-<id>/run-<id>.wandb`.
 
-The files are read here and not with the package `wandb`: its reader was private, and is in its Go binary since. The format is
-LevelDB's log: blocks of 32 KiB with records in them, each with a CRC-32, that hold a `Record` of wandb's protobuf contract.
-
 A run is recognised by entity, project and id, as W&B's server does it: folders with the same ones are one run that was
 resumed. A file is a part. Nested names are joined by dots, as W&B shows them. Its system metrics become `system/...`, by
 seconds since the start. A file without an exit record is of a run that was killed, or that still goes on: it counts as
-crashed, until it says otherwise. Beside it, in `files/`, lie the files of the run: media, its output, what W&B noted.
+crashed, until it says otherwise. Beside it, in `files/`, lie the files of the run: media, its output, what W&B noted. Its
+artifacts are in the records, with their bytes elsewhere: see `penstock.importers.wandb.artifacts`.
 """
 
 import json
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
-
 from penstock.errors import NotFound
 from penstock.importers.files import files_below
-from penstock.importers.messages import message_classes
 from penstock.importers.model import (
     Part,
     Row,
@@ -34,60 +27,11 @@ from penstock.importers.model import (
     derived_id,
     time_us,
 )
+from penstock.importers.wandb.artifacts import ArtifactFolders, artifacts_of
+from penstock.importers.wandb.records import records_of
 
 __all__ = ["WandbOfflineSource"]
 
-_ITEM: Final = ("optional string key = 1", "repeated string nested_key = 2", "optional string value_json = 16")
-_MESSAGES: Final = message_classes(
-    "wandb",
-    {
-        "Record": (
-            "optional History history = 2",
-            "optional Update summary = 3",
-            "optional Update config = 5",
-            "optional Stats stats = 7",
-            "optional Run run = 17",
-            "optional Exit exit = 18",
-        ),
-        "Item": _ITEM,
-        "History": ("repeated HistoryItem item = 1", "optional HistoryStep step = 2"),
-        "HistoryItem": (
-            *_ITEM,
-            "optional bool boolean = 4",
-            "optional sint64 integer = 5",
-            "optional double number = 6",
-        ),
-        "HistoryStep": ("optional int64 num = 1",),
-        "Update": ("repeated Item update = 1", "repeated Item remove = 2"),
-        "Stats": ("optional Time timestamp = 2", "repeated Item item = 3"),
-        "Time": ("optional int64 seconds = 1", "optional int32 nanos = 2"),
-        "Run": (
-            "optional string run_id = 1",
-            "optional string entity = 2",
-            "optional string project = 3",
-            "optional Update config = 4",
-            "optional Update summary = 5",
-            "optional string run_group = 6",
-            "optional string job_type = 7",
-            "optional string display_name = 8",
-            "optional string notes = 9",
-            "repeated string tags = 10",
-            "optional string sweep_id = 12",
-            "optional string host = 13",
-            "optional Time start_time = 17",
-            "optional Git git = 21",
-        ),
-        "Git": ("optional string remote_url = 1", "optional string commit = 2"),
-        "Exit": ("optional int32 exit_code = 1",),
-    },
-)
-_Record: Final = _MESSAGES["Record"]
-
-_FILE_HEAD: Final = struct.Struct("<4sHB")
-_MAGIC: Final = (b":W&B", 0xBEE1)
-_BLOCK_BYTES: Final = 32_768
-_RECORD_HEAD: Final = struct.Struct("<IHB")
-_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _NO_EXIT: Final = "The offline file ends without saying how the run ended."
 _NESTING_MAX: Final = 32
 _MICROS: Final = 1_000_000
@@ -98,12 +42,14 @@ class WandbOfflineSource:
 
     Args:
         path: A folder `wandb` or one above it, one `offline-run-*`, or one `.wandb` file.
+        artifact_files: Folders where files of artifacts may be read, beside W&B's own and the run's.
     """
 
     tool = "wandb-offline"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, artifact_files: Sequence[Path] = ()) -> None:
         self._path = path.absolute()
+        self._folders = ArtifactFolders(artifact_files)
         self.location = str(self._path)
 
     def entries(self) -> Sequence[SourceEntry]:
@@ -119,7 +65,7 @@ class WandbOfflineSource:
         runs: dict[tuple[str, str, str], list[Path]] = {}
         for path in files:
             try:
-                run = next((record.run for record in _records(path) if record.HasField("run")), None)
+                run = next((record.run for record in records_of(path) if record.HasField("run")), None)
             except (SourceDamaged, OSError):
                 run = None
             if run is None:
@@ -127,17 +73,19 @@ class WandbOfflineSource:
                 found.append(SourceEntry(path.parent.name, partial(_nameless, path)))
             else:
                 runs.setdefault((run.entity, run.project, run.run_id), []).append(path)
-        found.extend(SourceEntry(files[0].parent.name, partial(_read, key, files)) for key, files in runs.items())
+        found.extend(
+            SourceEntry(files[0].parent.name, partial(_read, key, files, self._folders)) for key, files in runs.items()
+        )
         return sorted(found, key=lambda entry: entry.label)
 
 
 def _nameless(path: Path) -> SourceRun:
-    for _ in _records(path):
+    for _ in records_of(path):
         pass
     raise SourceDamaged(f"{path} does not say what run it is of: it ends too early.")
 
 
-def _read(identity: tuple[str, str, str], files: list[Path]) -> SourceRun:
+def _read(identity: tuple[str, str, str], files: list[Path], folders: ArtifactFolders) -> SourceRun:
     entity, project, wandb_id = identity
     draft = RunDraft(experiment="/".join(filter(None, (entity, project))), start_time_us=0, state="CRASHED")
     config: dict[str, Any] = {}
@@ -149,7 +97,7 @@ def _read(identity: tuple[str, str, str], files: list[Path]) -> SourceRun:
     for path in files:
         began_us = 0
         try:
-            for record in _records(path):
+            for record in records_of(path):
                 if record.HasField("history"):
                     row = _history_row(record.history, draft)
                     latest.update(row.values)
@@ -168,6 +116,12 @@ def _read(identity: tuple[str, str, str], files: list[Path]) -> SourceRun:
                     last_us = max(last_us, draft.start_time_us)
                     # Also each time that it was resumed.
                     draft.state, draft.failure = "CRASHED", _NO_EXIT
+                elif record.HasField("use_artifact"):
+                    draft.leave_out(
+                        "It used artifacts of W&B's server, which no file tells more of than their names: see its tags "
+                        "`wandb.used.*`."
+                    )
+                    draft.add_tag(f"wandb.used.{record.use_artifact.name}", record.use_artifact.type)
                 elif record.HasField("exit"):
                     draft.state = "FAILED" if record.exit.exit_code else "FINISHED"
                     draft.failure = f"Exit code {record.exit.exit_code}." if record.exit.exit_code else ""
@@ -184,7 +138,9 @@ def _read(identity: tuple[str, str, str], files: list[Path]) -> SourceRun:
         # W&B repeats the last value of each metric there. What the user set beside is what counts.
         if _number(value) is None or repr(latest.get(key)) != repr(_number(value)):
             draft.add_summary(key, value)
-    return draft.finished(derived_id("wandb", *identity), parts, partial(_files, files))
+    return draft.finished(
+        derived_id("wandb", *identity), parts, partial(_files, files), partial(artifacts_of, files, folders)
+    )
 
 
 def _files(records: list[Path]) -> Iterator[SourceFile]:
@@ -221,7 +177,7 @@ def _describe(draft: RunDraft, run: Any, wandb_id: str) -> None:
 def _rows(path: Path) -> Iterator[Row]:
     start_us = 0
     draft = RunDraft("", 0)
-    for record in _records(path):
+    for record in records_of(path):
         if record.HasField("history"):
             row = _history_row(record.history, draft)
             if row.values:
@@ -338,51 +294,3 @@ def _number(value: Any) -> float | None:
 
 def _moment_us(moment: Any) -> int:
     return moment.seconds * _MICROS + moment.nanos // 1000
-
-
-def _records(path: Path) -> Iterator[Any]:
-    for data in _log_records(path):
-        try:
-            yield _Record.FromString(data)
-        except DecodeError:
-            raise SourceDamaged(f"{path} holds something that is no record of W&B.") from None
-
-
-def _log_records(path: Path) -> Iterator[bytes]:
-    """The records of LevelDB's log format. One that is cut off at the end is left out.
-
-    Format: https://github.com/google/leveldb/blob/main/doc/log_format.md, with plain CRC-32 over type and data.
-    """
-    with path.open("rb") as file:
-        head = file.read(_FILE_HEAD.size)
-        if len(head) < _FILE_HEAD.size:
-            return
-        if _FILE_HEAD.unpack(head)[:2] != _MAGIC:
-            raise SourceDamaged(f"{path} does not begin as a file of W&B does.")
-        block = head + file.read(_BLOCK_BYTES - len(head))
-        number, offset = 0, len(head)
-        parts: list[bytes] = []
-        while block:
-            while offset + _RECORD_HEAD.size <= len(block):
-                checksum, length, kind = _RECORD_HEAD.unpack_from(block, offset)
-                end = offset + _RECORD_HEAD.size + length
-                if end > len(block):
-                    if len(block) < _BLOCK_BYTES:
-                        return
-                    raise _damaged(path, number, offset)
-                data = block[offset + _RECORD_HEAD.size : end]
-                if zlib.crc32(block[end - length - 1 : end]) != checksum or kind not in (_FULL, _FIRST, _MIDDLE, _LAST):
-                    raise _damaged(path, number, offset)
-                if kind in (_FULL, _FIRST):
-                    parts = []
-                parts.append(data)
-                if kind in (_FULL, _LAST):
-                    yield b"".join(parts)
-                offset = end
-            if len(block) < _BLOCK_BYTES:
-                return
-            block, number, offset = file.read(_BLOCK_BYTES), number + 1, 0
-
-
-def _damaged(path: Path, block: int, offset: int) -> SourceDamaged:
-    return SourceDamaged(f"{path} is damaged at byte {block * _BLOCK_BYTES + offset:,}: what follows was not read.")
