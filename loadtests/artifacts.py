@@ -44,6 +44,8 @@ SETTLED_S = 3.0
 ROOT = Path(__file__).parents[1]
 CLIENT = Path(__file__).with_name("artifact_client.py")
 WAYS = {"put": "upload", "get": "download"}
+CLIENTS = ("minio", "penstock", "boto3")
+"""Each round begins with another one."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,14 @@ def _large(place: _Place) -> list[Figure]:
     }
     rates: dict[tuple[str, str], list[float]] = {}
     memory_mb = 0.0
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
+        clients = CLIENTS[turn % len(CLIENTS) :] + CLIENTS[: turn % len(CLIENTS)]
         digest = _write(file, SIZE_MB)
         for do in WAYS:
-            for client in ("minio", "penstock", "boto3"):
+            for client in clients:
                 shutil.rmtree(back, ignore_errors=True)
                 back.mkdir()
+                os.sync()  # what one has written is not written while the next one is measured
                 done = place.does(client, do, file if do == "put" else back)
                 rates.setdefault((client, do), []).append(SIZE_MB / done["seconds"])
                 if client == "penstock":

@@ -1,7 +1,5 @@
 """The ports: what is refused, what is taken, and TLS on both."""
 
-import datetime as dt
-import ipaddress
 import socket
 import ssl
 from pathlib import Path
@@ -9,11 +7,9 @@ from pathlib import Path
 import grpc
 import httpx2
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.gateway import NOWHERE
+from support.tls import certificate
 
 from penstock_gateway.app import build
 from penstock_gateway.listeners import AddressInUse, bind
@@ -87,31 +83,6 @@ async def test_off_loopback_without_tls_needs_the_waiver(address: str) -> None:
         assert listeners.local_http_url.startswith("http://127.0.0.1:")
         assert listeners.local_grpc_address.startswith("127.0.0.1:")
         listeners.http_socket.close()
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """Makes a certificate for 127.0.0.1 and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = directory / "certificate.pem", directory / "key.pem"
-    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file
 
 
 async def test_tls_on_both_ports_also_off_loopback(tmp_path: Path) -> None:

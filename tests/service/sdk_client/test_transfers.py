@@ -124,15 +124,20 @@ async def test_the_asynchronous_client(way: str, large: Path, tmp_path: Path, re
     assert back.read_bytes() == large.read_bytes()
 
 
+def one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, limit in ((direct, "AT_ONCE_MAX"), (direct, "RANGES_AT_ONCE_MAX"), (transfers, "AT_ONCE_MAX")):
+        monkeypatch.setattr(module, limit, 1)
+
+
 def test_a_break_costs_the_parts_that_were_on_their_way(
     direct_client: Client, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct, "AT_ONCE_MAX", 1)
-    monkeypatch.setattr(transfers, "AT_ONCE_MAX", 1)
+    one_at_once(monkeypatch)
     puts = counted(monkeypatch, "_put", fails_at=2)
     version = direct_client.put_artifact("net", large)
     assert [offset for _, offset, _ in puts] == [0, PART, PART, 2 * PART]
-    monkeypatch.setattr(direct, "RANGE_BYTES", PART)
+    for limit in ("RANGE_BYTES_MIN", "RANGE_BYTES_MAX"):
+        monkeypatch.setattr(direct, limit, PART)
     gets = counted(monkeypatch, "_get", fails_at=2)
     (back,) = direct_client.get_artifact(version.name, tmp_path / "back")
     assert [start for start, _ in gets] == [0, PART, PART, 2 * PART]
@@ -149,8 +154,7 @@ def test_a_client_that_died_is_gone_on_for_by_another(
         if told.phase != "reading" and told.bytes >= PART:
             raise Died
 
-    monkeypatch.setattr(direct, "AT_ONCE_MAX", 1)
-    monkeypatch.setattr(transfers, "AT_ONCE_MAX", 1)
+    one_at_once(monkeypatch)
     with pytest.raises(Died):
         direct_client.put_artifact("net", large, on_progress=dies)
     puts = counted(monkeypatch, "_put")
@@ -196,8 +200,7 @@ def test_urls_that_expire_cost_nothing_but_time(
     direct_client: Client, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signing, "LIFETIME_S", 1)
-    monkeypatch.setattr(direct, "AT_ONCE_MAX", 1)
-    monkeypatch.setattr(transfers, "AT_ONCE_MAX", 1)
+    one_at_once(monkeypatch)
     slept: set[str] = set()
 
     def sleep(told: Transfer) -> None:
@@ -288,7 +291,7 @@ def test_other_bytes_from_the_store_are_not_kept(
     direct_client: Client, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = direct_client.put_artifact("net", large)
-    monkeypatch.setattr(direct, "_get", lambda _, __, into: into)
+    monkeypatch.setattr(direct, "_get", lambda _, __, into: 0.0)
     with pytest.raises(PenstockError) as wrong:
         direct_client.get_artifact(version.name, tmp_path / "back")
     assert wrong.value.reason == "BLOB_MISMATCH"

@@ -1,8 +1,6 @@
 """An https address means TLS for HTTP and for gRPC, both trusting the same authorities."""
 
-import datetime as dt
 import http.server
-import ipaddress
 import ssl
 import threading
 import warnings
@@ -13,9 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from support.tls import certificate
 
 from penstock.api.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from penstock.client import Client
@@ -34,34 +30,15 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """PEM files of a certificate for 127.0.0.1 that vouches for itself, and of its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "certificate.pem", folder / "key.pem"
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The certificate of the server, and its key."""
+    return certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
-def https(certificate: tuple[Path, Path]) -> Iterator[str]:
+def https(files: tuple[Path, Path]) -> Iterator[str]:
     """The address of a server that speaks TLS on both doors."""
-    certificate_file, key_file = certificate
+    certificate_file, key_file = files
     door = grpc.server(ThreadPoolExecutor(2))
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(Auth(), door)
     credentials = grpc.ssl_server_credentials([(key_file.read_bytes(), certificate_file.read_bytes())])
@@ -93,8 +70,8 @@ def https(certificate: tuple[Path, Path]) -> Iterator[str]:
     door.stop(0).wait()
 
 
-def test_both_doors_are_tls(https: str, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+def test_both_doors_are_tls(https: str, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
     with warnings.catch_warnings(record=True) as warned, Client(Connection(https, None, "pst_x", "tests")) as client:
         warnings.simplefilter("always")
         assert client.whoami().principal == "users/ada"

@@ -51,7 +51,8 @@ PARTS_HELD_MAX: Final = 16
 """So many parts of all streams are held in memory; further ones wait before their bytes are read."""
 PART_S_MAX: Final = 300.0
 """How long the bytes of a part may take, so that slow senders do not keep others waiting."""
-VERIFIED_AT_ONCE_MAX: Final = 4
+VERIFIED_AT_ONCE_MAX: Final = 2
+"""Each holds up to 32 MiB, and can keep a processor busy."""
 TOLD_INTERVAL_S: Final = 5.0
 """How often the caller hears how far a verification is."""
 BEGIN_ATTEMPTS_MAX: Final = 20
