@@ -466,6 +466,12 @@ def test_models_their_versions_and_gates(browser: Browser, platform: Platform, t
     expect(page.get_by_role("heading", name="reader (v2) / 2")).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_text("acc is 0.93, within bounds.")).to_be_visible()
     browser.shot("model-version")
+    page.get_by_role("link", name="Gates", exact=True).click()
+    expect(page.get_by_role("heading", name="Gates")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("0.8 ≤ acc")).to_be_visible()
+    browser.shot("gates")
+    page.get_by_role("link", name="version 2", exact=True).click()
+    expect(page.get_by_role("heading", name="reader (v2) / 2")).to_be_visible(timeout=WAIT_MS)
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", name="Runs")).to_be_visible(timeout=WAIT_MS)
 

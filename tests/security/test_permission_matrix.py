@@ -144,6 +144,7 @@ MATRIX = {
     f"{REGISTRY}/DeleteModel": Need.ADMIN,
     f"{REGISTRY}/DeleteModelVersion": Need.ADMIN,
     f"{REGISTRY}/GetGatePolicy": Need.VIEWER,
+    f"{REGISTRY}/ListGates": Need.VIEWER,
     f"{REGISTRY}/ListEvaluations": Need.VIEWER,
     f"{REGISTRY}/GetVerdict": Need.VIEWER,
     f"{REGISTRY}/ListVerdicts": Need.VIEWER,

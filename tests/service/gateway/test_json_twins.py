@@ -233,6 +233,9 @@ async def _registry(call: Recorder, default: str) -> None:
     policy = {"checks": [{"id": "floor", "threshold": {"metric": "acc", "min": 0.5}}]}
     assert (await call("PUT", f"{model}/gatePolicy", policy))["policy"]["revision"] == "1"
     assert (await call("GET", f"{model}/gatePolicy"))["policy"]["checks"] == policy["checks"]
+    assert [gate["model"] for gate in (await call("GET", f"{default}/gates"))["gates"]] == [
+        "projects/default/models/wine 2"
+    ]
     await call("POST", f"{version}/evaluations", {"evaluation": {"metrics": [{"key": "acc", "value": 0.8}]}})
     assert len((await call("GET", f"{version}/evaluations"))["evaluations"]) == 1
     verdict = (await call("POST", f"{version}:checkGate"))["verdict"]

@@ -19,6 +19,7 @@ def requests(page_token: str = "") -> list[tuple[str, dict[str, Any]]]:
     return [
         ("ListAliasMoves", {"parent": MODEL, **token}),
         ("ListEvaluations", {"parent": f"{MODEL}/versions/1", **token}),
+        ("ListGates", {"parent": PROJECT, **token}),
         ("ListVerdicts", {"parent": MODEL, **token}),
         ("SearchModels", {"parent": PROJECT, **token}),
         ("SearchModelVersions", {"parent": PROJECT, **token}),
@@ -93,6 +94,7 @@ async def test_texts_at_their_limits(registry: Registry) -> None:
         ("ApprovePromotion", {"name": f"{MODEL}/versions/1", "alias": "b", "comment": "c" * 2_001}),
         ("SearchModels", {"parent": PROJECT, "filter": "f" * 16_385}),
         ("SearchModels", {"parent": PROJECT, "page_size": 1_001}),
+        ("ListGates", {"parent": PROJECT, "page_size": 51}),
         ("ListVerdicts", {"parent": MODEL, "page_size": 101}),
         ("ListLatestModelVersions", {"parent": PROJECT, "models": []}),
         ("ListLatestModelVersions", {"parent": PROJECT, "models": ["m"] * 1_001}),

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
-from support.registry import MODEL, Registry, open_guard, serving_registry
+from support.registry import MODEL, PROJECT, Registry, open_guard, pb, serving_registry
 
 from penstock.api.registry.v1 import gate_pb2, model_pb2
 
@@ -104,6 +104,72 @@ async def test_a_policy_is_kept_by_revision(three: Registry) -> None:
 async def test_a_policy_that_makes_no_sense_is_refused(registry: Registry, wrong: gate_pb2.GatePolicy) -> None:
     await registry.new_model()
     assert (await registry.refused("SetGatePolicy", policy=wrong)).code is Code.INVALID_ARGUMENT
+
+
+async def gates(registry: Registry, **fields: Any) -> Any:
+    return await registry.call("ListGates", parent=PROJECT, **fields)
+
+
+async def test_gates_are_listed_with_what_they_said_last(three: Registry) -> None:
+    assert await gates(three) == pb.ListGatesResponse()
+    many = [gate_pb2.GateCheck(id=f"m{n}", threshold=gate_pb2.ThresholdCheck(metric="none", min=1)) for n in range(10)]
+    await three.call("SetGatePolicy", policy=policy(at_least(0.75), *many, approvals=2))
+    written = (await three.call("SetGatePolicy", policy=policy(at_least(0.75), approvals=2))).policy
+    for number in (1, 2, 3, 1):
+        await check(three, number)
+    [gate] = (await gates(three)).gates
+    assert (gate.model, gate.policy, dict(gate.aliases), list(gate.approvals)) == (MODEL, written, {}, [])
+    assert [one.version.rpartition("/")[2] for one in gate.verdicts] == ["1", "3", "2"]
+    assert [one.passed for one in gate.verdicts] == [False, True, True]
+    # Of what was found only what failed.
+    assert [[result.check for result in one.results] for one in gate.verdicts] == [["floor"], [], []]
+
+    many.append(at_least(2))
+    await three.call("SetGatePolicy", policy=policy(*many))
+    await check(three, 1)
+    [gate] = (await gates(three)).gates
+    assert [result.check for result in gate.verdicts[0].results] == [f"m{n}" for n in range(10)]
+
+
+async def test_approvals_that_wait_are_listed(three: Registry) -> None:
+    async def approve(number: int, by: str, alias: str = "production") -> None:
+        await three.call("ApprovePromotion", name=f"{MODEL}/versions/{number}", alias=alias, by=by, comment="ok")
+
+    async def waiting() -> list[tuple[str, str, str]]:
+        [gate] = (await gates(three)).gates
+        return [(one.version.rpartition("/")[2], one.alias, one.principal) for one in gate.approvals]
+
+    await three.call("SetGatePolicy", policy=policy(approvals=1, gate=False))
+    await approve(3, "users/bob")
+    await approve(2, "users/eve")
+    await approve(1, "users/bob", alias="candidate")  # which nobody protects
+    assert await waiting() == [("3", "production", "users/bob"), ("2", "production", "users/eve")]
+    await promote(three, 3)
+    # The alias was moved: what was said before holds no longer.
+    assert await waiting() == []
+    await approve(3, "users/bob")  # it points there
+    await approve(1, "users/bob")
+    assert await waiting() == [("1", "production", "users/bob")]
+    [gate] = (await gates(three)).gates
+    assert dict(gate.aliases) == {"production": 3}
+    await three.call("SetGatePolicy", policy=policy(approvals=1, gate=False))
+    assert await waiting() == []
+
+
+async def test_gates_of_many_models_come_in_pages(any_registry: Registry) -> None:
+    for number in range(6):
+        name = (await any_registry.new_model(f"m{number}")).name
+        for _ in range(number // 2):
+            await any_registry.call("SetGatePolicy", policy=gate_pb2.GatePolicy(name=f"{name}/gatePolicy"))
+    await any_registry.call("DeleteModel", name=f"{PROJECT}/models/m5")
+    found: list[str] = []
+    token, pages = "", 0
+    while token or not pages:
+        page = await gates(any_registry, page_size=2, page_token=token)
+        found += [gate.model.rpartition("/")[2] for gate in page.gates]
+        token, pages = page.next_page_token, pages + 1
+    assert (found, pages) == (["m4", "m3", "m2"], 2)
+    assert len((await gates(any_registry, page_size=50)).gates) == 3
 
 
 async def test_a_verdict_carries_its_evidence(three: Registry) -> None:

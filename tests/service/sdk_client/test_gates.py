@@ -41,6 +41,7 @@ def test_from_policy_to_promotion(project: Any) -> None:
         "reader", gate_pb2.GatePolicy(checks=[check], protected_aliases=[protected]), project=name
     )
     assert client.gate_policy("reader", project=name) == policy
+    assert [(gate.model.rpartition("/")[2], gate.policy) for gate in client.gates(name)] == [("reader", policy)]
     with pytest.raises(Conflict) as protected_error:
         client.set_alias("reader", "production", 1, project=name)
     assert protected_error.value.reason == "ALIAS_PROTECTED"
@@ -62,6 +63,7 @@ def test_from_policy_to_promotion(project: Any) -> None:
 
 def test_the_commands(project: Any, tmp_path: Path) -> None:
     name = project.id
+    assert "No model has a gate policy" in run("gate", "list", "-p", name).output
     for value in ("0.8", "0.7"):
         assert run("model", "register", "reader", "-p", name, "--metric", f"acc={value}").exit_code == 0
     policy = tmp_path / "policy.json"
@@ -73,6 +75,7 @@ def test_the_commands(project: Any, tmp_path: Path) -> None:
     policy.write_text(shown.stdout)
     assert run("gate", "set", "reader", str(policy), "-p", name).exit_code == 0
     assert run("gate", "set", "reader", str(policy), "-p", name).exit_code == ExitStatus.FAILED
+    assert "never checked" in run("gate", "list", "-p", name).stdout
 
     good = run("gate", "check", "reader/1", "-p", name)
     assert good.exit_code == ExitStatus.DONE, good.output
@@ -93,6 +96,11 @@ def test_the_commands(project: Any, tmp_path: Path) -> None:
     refused = run("gate", "promote", "reader/2", "production", "-p", name)
     assert refused.exit_code == ExitStatus.FAILED
     assert "did not pass the gate: delta, floor" in refused.output
+    assert "version 2 FAILED: floor, delta" in run("gate", "list", "-p", name).stdout
+    listed = json.loads(run("gate", "list", "-p", name, "--json").stdout)
+    assert (listed["revision"], listed["checks"]) == (2, ["floor", "delta"])
+    protected = {"alias": "production", "version": 1, "gate_required": True, "approvals_required": 0}
+    assert listed["protected_aliases"] == [protected]
 
     assert run("gate", "measure", "reader/2", "--metric", "acc=0.95", "-p", name).exit_code == 0
     assert run("gate", "check", "reader/2", "-p", name).exit_code == ExitStatus.DONE

@@ -11,6 +11,9 @@ from penstock_dashboard.components.icon import icon
 
 __all__ = ["header", "page_skeleton", "project_switcher"]
 
+_PLACES = (("Runs", ""), ("Artifacts", "/artifacts"), ("Models", "/models"), ("Gates", "/gates"))
+"""The ways within a project."""
+
 
 def header() -> html.Header:
     """The bar at the top. The router fills in the project and the visitor."""
@@ -75,7 +78,9 @@ def project_switcher(projects: Sequence[auth_service_pb2.Project], current: str 
     """
     if current is None:
         return []
-    place = next((place for place in ("/models", "/artifacts") if path.startswith(f"/projects/{current}{place}")), "")
+    place = next(
+        (place for place in ("/models", "/artifacts", "/gates") if path.startswith(f"/projects/{current}{place}")), ""
+    )
     items = []
     for project in projects:
         project_id = project.name.removeprefix("projects/")
@@ -119,7 +124,7 @@ def project_switcher(projects: Sequence[auth_service_pb2.Project], current: str 
             className="project-nav",
             children=[
                 dcc.Link(title, href=f"/projects/{current}{leads}", className="here" if leads == place else "")
-                for title, leads in (("Runs", ""), ("Artifacts", "/artifacts"), ("Models", "/models"))
+                for title, leads in _PLACES
             ],
             **{"aria-label": "Project"},
         ),

@@ -8,7 +8,7 @@ from dash import html
 from penstock.config import is_loopback
 from penstock_dashboard.components.icon import icon
 
-__all__ = ["copy_button", "empty_project", "server_address", "snippet"]
+__all__ = ["code_block", "copy_button", "empty_project", "server_address", "snippet"]
 
 
 def server_address(forwarded_host: str | None, *, secure: bool, gateway_http: str) -> str:
@@ -70,19 +70,20 @@ def empty_project(project: str, address: str) -> html.Div:
             html.Div(icon("compare", 30), className="message-icon"),
             html.H2("Log your first run"),
             html.P("Run this where your code runs. The run appears here as soon as its first point arrives."),
-            _block("Python", code),
+            code_block("Python", code),
             html.Div(
                 className="empty-grid",
                 children=[
-                    _block("This server", f"{address}\n"),
-                    _block("Or watch real models train", "penstock demo\n"),
+                    code_block("This server", f"{address}\n"),
+                    code_block("Or watch real models train", "penstock demo\n"),
                 ],
             ),
         ],
     )
 
 
-def _block(title: str, text: str) -> Any:
+def code_block(title: str, text: str) -> Any:
+    """A card with code that can be copied."""
     return html.Div(
         className="code-block",
         children=[

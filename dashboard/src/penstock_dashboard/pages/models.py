@@ -12,7 +12,7 @@ from penstock.api.registry.v1 import gate_pb2, model_pb2
 from penstock.client import AsyncClient
 from penstock.errors import InvalidInput, NotFound
 from penstock_dashboard import formatting
-from penstock_dashboard.components import blocks, notices
+from penstock_dashboard.components import blocks, gates, notices
 from penstock_dashboard.pages.context import Drawn, Visit
 from penstock_dashboard.pages.run_files import run_title
 from penstock_dashboard.paths import page_of
@@ -84,7 +84,7 @@ async def draw_model(client: AsyncClient, visit: Visit) -> Drawn:
             dcc.Link(str(version.number), href=page_of(version.name)),
             ", ".join(version.aliases),
             *(_metric(version, key) for key in keys),
-            _verdict_badge(passed.get(version.name)),
+            gates.verdict_badge(passed.get(version.name)),
             version.creator.removeprefix("users/"),
             blocks.when(version.create_time, now_s),
         ]
@@ -145,7 +145,7 @@ async def draw_version(client: AsyncClient, visit: Visit) -> Drawn:
         className="page page-wide",
         children=[
             blocks.breadcrumb([("Models", f"/projects/{project}/models"), (blocks.last(name), page_of(name))], title),
-            html.Div([html.H1(title), _verdict_badge(verdict)], className="page-head"),
+            html.Div([html.H1(title), gates.verdict_badge(verdict)], className="page-head"),
             blocks.description(version.description),
             html.Div(
                 className="overview",
@@ -217,7 +217,7 @@ def _no_models(project: str, wanted: str) -> str:
 def _policy_panel(policy: gate_pb2.GatePolicy | None) -> html.Section:
     if policy is None:
         return blocks.pairs("Gate policy", [], "None: every alias moves freely.")
-    pairs = [(check.id, _check_text(check)) for check in policy.checks]
+    pairs = [(check.id, gates.check_text(check)) for check in policy.checks]
     pairs += [
         (
             f"alias {protected.alias}",
@@ -230,36 +230,11 @@ def _policy_panel(policy: gate_pb2.GatePolicy | None) -> html.Section:
     return blocks.pairs(f"Gate policy, revision {policy.revision}", pairs, "No checks.")
 
 
-def _check_text(check: gate_pb2.GateCheck) -> str:
-    match check.WhichOneof("kind"):
-        case "threshold":
-            rule = check.threshold
-            low = f"{formatting.number(rule.min)} ≤ " if rule.HasField("min") else ""
-            high = f" ≤ {formatting.number(rule.max)}" if rule.HasField("max") else ""
-            return f"{low}{rule.metric}{high}{_slices(rule.slices)}"
-        case "delta":
-            rule = check.delta
-            margin = f" by more than {formatting.number(rule.regression_max)}" if rule.regression_max else ""
-            sure = f"{rule.confidence:.1%} sure"
-            return f"{rule.metric} not worse than {rule.alias}{margin}, {sure}{_slices(rule.slices)}"
-        case "latency":
-            return f"latency, {check.latency.percentile:g}th percentile ≤ {formatting.number(check.latency.max_ms)} ms"
-        case "size":
-            return f"size ≤ {check.size.max_bytes:,} bytes"
-        case _:
-            return f"clients of {check.signature.alias} can use it"
-
-
-def _slices(slices: Sequence[str]) -> str:
-    named = ["every slice" if one == "*" else one or "all data" for one in slices]
-    return f" ({', '.join(named)})" if named else ""
-
-
 def _verdicts_panel(verdicts: Sequence[gate_pb2.Verdict], now_s: float) -> html.Section:
     pairs = [
         (
             html.Span(["version ", dcc.Link(blocks.last(verdict.version), href=page_of(verdict.version))]),
-            html.Span([_verdict_badge(verdict), " ", blocks.when(verdict.create_time, now_s)]),
+            html.Span([gates.verdict_badge(verdict), " ", blocks.when(verdict.create_time, now_s)]),
         )
         for verdict in verdicts
     ]
@@ -325,12 +300,6 @@ def _signature(signature: model_pb2.ModelSignature) -> html.Section:
         for field in fields
     ]
     return blocks.pairs("Signature", pairs, "No signature was given.", code=True)
-
-
-def _verdict_badge(verdict: gate_pb2.Verdict | None) -> Any:
-    if verdict is None:
-        return None
-    return blocks.badge("passed", "state-finished") if verdict.passed else blocks.badge("failed", "state-failed")
 
 
 def _files(version: model_pb2.ModelVersion) -> Any:

@@ -12,7 +12,7 @@ from penstock.api.auth.v1 import auth_service_pb2
 from penstock.client import AsyncClient
 from penstock.errors import AuthenticationFailed, PenstockError
 from penstock_dashboard.components import notices, shell
-from penstock_dashboard.pages import artifacts, compare, models, projects, run, run_files, runs
+from penstock_dashboard.pages import artifacts, compare, gates, models, projects, run, run_files, runs
 from penstock_dashboard.pages.context import Drawn, Visit, visitor_client
 from penstock_dashboard.session import Sessions
 from penstock_dashboard.settings import Settings
@@ -47,6 +47,7 @@ _PAGES = (
     _Page(re.compile(_PROJECT + r"/models"), models.draw),
     _Page(re.compile(_PROJECT + r"/models/(?P<model>[^/]+)"), models.draw_model),
     _Page(re.compile(_PROJECT + r"/models/(?P<model>[^/]+)/versions/(?P<number>[1-9][0-9]{0,8})"), models.draw_version),
+    _Page(re.compile(_PROJECT + r"/gates"), gates.draw),
 )
 
 

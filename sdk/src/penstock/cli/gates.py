@@ -1,4 +1,4 @@
-"""Commands about quality gates: `gate check`, `show`, `set`, `measure`, `verdicts`, `approve`, `promote`."""
+"""Commands about quality gates: `gate list`, `check`, `show`, `set`, `measure`, `verdicts`, `approve`, `promote`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +20,7 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, help="Check versions against quality gates, and promote them.")
 
 LIST_LIMIT = 20
-"""Verdicts that are listed unless told otherwise."""
+"""Gates and verdicts that are listed unless told otherwise."""
 
 
 class Format(StrEnum):
@@ -33,6 +33,39 @@ class Format(StrEnum):
 
 
 AliasArgument = Annotated[str, typer.Argument(metavar="ALIAS", help="The alias, such as production.")]
+
+
+@app.command("list")
+def list_gates(project: ProjectOption = "default", limit: LimitOption = LIST_LIMIT, json: JsonOption = False) -> None:
+    """List the models that have a gate policy, with what it said last. With --json, one document per line.
+
+    \b
+    Example:
+      penstock gate list -p vision
+    """
+    from penstock.client import Client
+    from penstock.client.records import gate_record
+
+    with Client() as client:
+        found = [gate_record(gate) for gate in client.gates(project, limit=limit)]
+    if json:
+        for record in found:
+            print_json(record)
+        return
+    if not found:
+        hint("No model has a gate policy. Give one with `penstock gate set MODEL policy.json`.")
+        return
+    rows = [
+        (
+            r["model"].rpartition("/")[2],
+            r["revision"],
+            ", ".join(r["checks"]),
+            ", ".join(one["alias"] for one in r["protected_aliases"]),
+            *(_said(r["verdicts"][0]) if r["verdicts"] else ("never checked", "")),
+        )
+        for r in found
+    ]
+    print_table(["MODEL", "REVISION", "CHECKS", "PROTECTS", "LAST VERDICT", "WHEN"], rows)
 
 
 @app.command()
@@ -228,6 +261,12 @@ def _shown(verdict: "gate_pb2.Verdict", format: Format) -> str:
     from penstock.client.verdicts import FORMATS
 
     return FORMATS[format.value](verdict)
+
+
+def _said(record: dict[str, Any]) -> tuple[str, str]:
+    version = record["version"].rpartition("/")[2]
+    ended = "passed" if record["passed"] else f"FAILED: {_failed(record)}"
+    return f"version {version} {ended}", ago(record["create_time"])
 
 
 def _failed(record: dict[str, Any]) -> str:

@@ -376,6 +376,35 @@ def verdict_record(verdict: gate_pb2.Verdict) -> dict[str, Any]:
     }
 
 
+def gate_record(gate: gate_pb2.Gate) -> dict[str, Any]:
+    """A model with a gate policy; None for what an alias does not point to."""
+    return {
+        "model": gate.model,
+        "revision": gate.policy.revision,
+        "checks": [check.id for check in gate.policy.checks],
+        "protected_aliases": [
+            {
+                "alias": one.alias,
+                "version": gate.aliases.get(one.alias) or None,
+                "gate_required": one.gate_required,
+                "approvals_required": one.approvals_required,
+            }
+            for one in gate.policy.protected_aliases
+        ],
+        "verdicts": [verdict_record(verdict) for verdict in gate.verdicts],
+        "approvals": [
+            {
+                "version": approval.version,
+                "alias": approval.alias,
+                "principal": approval.principal,
+                "comment": approval.comment,
+                "create_time": time_of(approval, "create_time"),
+            }
+            for approval in gate.approvals
+        ],
+    }
+
+
 def move_record(move: model_pb2.AliasMove) -> dict[str, Any]:
     """A move of an alias; None for no version."""
     return {

@@ -67,7 +67,7 @@ WRITE_ATTEMPTS_MAX = 20  # concurrent writers of one model make progress one at 
 
 COLLECTIONS: Final = (
     # Only what may be created again carries `creation`.
-    Collection(MODELS, (Index("creation", ("creation",), unique=True),)),
+    Collection(MODELS, (Index("creation", ("creation",), unique=True), Index("policy", ("policy_revision",)))),
     Collection(
         VERSIONS,
         (
@@ -138,6 +138,14 @@ class RegistryStore:
         """Returns those of the models that exist, by id."""
         found = await self._documents.get_many(MODELS, project, model_ids)
         return {model_id: _stored_model(document) for model_id, document in found.items()}
+
+    async def gated_models(self, project: str, limit: int, cursor: bytes | None) -> tuple[list[Model], bytes | None]:
+        """Returns models that have a gate policy, those whose policy was changed most often first, and where to go on."""
+        page = await self._documents.query(MODELS, project, "policy", descending=True, limit=limit, cursor=cursor)
+        models = [_stored_model(document).value for document in page.documents]
+        gated = [model for model in models if model.policy_revision]
+        # Those without come last.
+        return gated, page.cursor if len(gated) == len(models) else None
 
     async def add_model(self, model: Model, event: Event) -> Stored[Model]:
         """Adds a model. Returns the one that the same create made before, if it did.

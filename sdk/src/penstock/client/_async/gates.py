@@ -6,7 +6,7 @@ from penstock.api.registry.v1 import gate_pb2, model_pb2, registry_service_pb2
 from penstock.client import records
 from penstock.client._async.models import AsyncModels
 from penstock.client._async.paging import AsyncPages
-from penstock.client.names import model_name
+from penstock.client.names import model_name, project_name
 
 __all__ = ["AsyncGates"]
 
@@ -44,6 +44,23 @@ class AsyncGates(AsyncModels):
         whole.name = f"{model_name(model, project)}/gatePolicy"
         response = await self.registry.SetGatePolicy(registry_service_pb2.SetGatePolicyRequest(policy=whole))
         return response.policy
+
+    def gates(self, project: str = "default", *, limit: int | None = None) -> AsyncPages[gate_pb2.Gate]:
+        """The models of a project that have a gate policy, each with its newest verdicts and the approvals that wait.
+
+        Those whose policy was changed most often come first.
+        """
+        parent = project_name(project)
+
+        async def fetch(page_size: int, page_token: str) -> tuple[Sequence[gate_pb2.Gate], str]:
+            response = await self.registry.ListGates(
+                registry_service_pb2.ListGatesRequest(
+                    parent=parent, page_size=min(page_size, 50), page_token=page_token
+                )
+            )
+            return response.gates, response.next_page_token
+
+        return AsyncPages(fetch, records.gate_record, ["model", "revision"], limit)
 
     async def record_evaluation(
         self,

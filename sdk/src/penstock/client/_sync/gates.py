@@ -7,7 +7,7 @@ from penstock.api.registry.v1 import gate_pb2, model_pb2, registry_service_pb2
 from penstock.client import records
 from penstock.client._sync.models import Models
 from penstock.client._sync.paging import Pages
-from penstock.client.names import model_name
+from penstock.client.names import model_name, project_name
 
 __all__ = ["Gates"]
 
@@ -45,6 +45,23 @@ class Gates(Models):
         whole.name = f"{model_name(model, project)}/gatePolicy"
         response = self.registry.SetGatePolicy(registry_service_pb2.SetGatePolicyRequest(policy=whole))
         return response.policy
+
+    def gates(self, project: str = "default", *, limit: int | None = None) -> Pages[gate_pb2.Gate]:
+        """The models of a project that have a gate policy, each with its newest verdicts and the approvals that wait.
+
+        Those whose policy was changed most often come first.
+        """
+        parent = project_name(project)
+
+        def fetch(page_size: int, page_token: str) -> tuple[Sequence[gate_pb2.Gate], str]:
+            response = self.registry.ListGates(
+                registry_service_pb2.ListGatesRequest(
+                    parent=parent, page_size=min(page_size, 50), page_token=page_token
+                )
+            )
+            return response.gates, response.next_page_token
+
+        return Pages(fetch, records.gate_record, ["model", "revision"], limit)
 
     def record_evaluation(
         self,

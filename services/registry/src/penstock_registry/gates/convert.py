@@ -13,6 +13,7 @@ from penstock_registry.gates.domain import (
     CheckResult,
     DeltaCheck,
     Evaluation,
+    Gate,
     GatePolicy,
     LatencyCheck,
     SignatureCheck,
@@ -24,6 +25,7 @@ from penstock_registry.gates.domain import (
 __all__ = [
     "approval_message",
     "evaluation_message",
+    "gate_message",
     "parse_policy_name",
     "parse_verdict_name",
     "policy_from_message",
@@ -128,6 +130,19 @@ def approval_message(model: ModelName, approval: Approval) -> gate_pb2.Approval:
         principal=approval.principal,
         comment=approval.comment,
         create_time=time_of_us(approval.create_us),
+    )
+
+
+def gate_message(gate: Gate) -> gate_pb2.Gate:
+    """A gate."""
+    model = ModelName(gate.model.project, gate.model.model_id)
+    targets = {alias: gate.model.number_of(alias) for alias in gate.policy.protections}
+    return gate_pb2.Gate(
+        model=str(model),
+        policy=policy_message(model, gate.policy),
+        aliases={alias: number for alias, number in targets.items() if number},
+        verdicts=[verdict_message(model, verdict) for verdict in gate.verdicts],
+        approvals=[approval_message(model, approval) for approval in gate.approvals],
     )
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "CheckResult",
     "DeltaCheck",
     "Evaluation",
+    "Gate",
     "GatePolicy",
     "LatencyCheck",
     "Outcome",
@@ -153,6 +154,11 @@ class Verdict:
     creator: str
     create_us: int
 
+    @property
+    def failed(self) -> list[CheckResult]:
+        """The results that kept it from passing."""
+        return [result for result in self.results if result.outcome is Outcome.FAILED]
+
 
 @dataclass(frozen=True, slots=True)
 class Approval:
@@ -175,6 +181,16 @@ class Approval:
         """Whether alias and policy are still as they were."""
         target = model.aliases.get(self.alias)
         return self.policy_revision == model.policy_revision and self.move_us == (target.move_us if target else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A model with its policy, the newest verdicts about its versions, and the approvals that wait for others."""
+
+    model: Model
+    policy: GatePolicy
+    verdicts: tuple[Verdict, ...]
+    approvals: tuple[Approval, ...]
 
 
 def policy_problem(policy: GatePolicy) -> str:
@@ -212,7 +228,7 @@ def verdict_problem(verdict: Verdict | None, model: Model) -> str:
     if verdict.policy_revision != model.policy_revision:
         return "The gate policy changed since it was checked: check it again."
     if not verdict.passed:
-        failed = sorted({result.check for result in verdict.results if result.outcome is Outcome.FAILED})
+        failed = sorted({result.check for result in verdict.failed})
         return f"It did not pass the gate: {', '.join(failed)}."
     moved = [alias for alias, number in verdict.references.items() if model.number_of(alias) != number]
     if moved:

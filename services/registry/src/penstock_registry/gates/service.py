@@ -1,11 +1,13 @@
 """The use cases of gates: policies, evaluations, verdicts, approvals, promotion. Knows nothing of gRPC or of documents."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from penstock_kit.clock import Clock
 from penstock_kit.ids import derived_id, random_id
-from penstock_kit.names import ModelName, ModelVersionName
+from penstock_kit.names import ModelName, ModelVersionName, ProjectName
 from penstock_kit.threads import in_thread
 from penstock_registry.changes import check_alias, check_expected, moved_alias, new_event
 from penstock_registry.domain import AliasTarget, Dataset, EventType, Metric, Model, Protection, metrics_problem
@@ -20,6 +22,7 @@ from penstock_registry.gates.domain import (
     EVALUATIONS_PER_VERSION_MAX,
     Approval,
     Evaluation,
+    Gate,
     GatePolicy,
     Outcome,
     Verdict,
@@ -33,6 +36,10 @@ from penstock_registry.gates.store import GateStore, add_policy
 from penstock_registry.store import RegistryStore, Step, event_operation
 
 __all__ = ["GateService"]
+
+VERDICTS_PER_GATE_MAX: Final = 3
+RESULTS_PER_VERDICT_MAX: Final = 10
+"""Of those that failed, in a list of gates."""
 
 
 class GateService:
@@ -77,6 +84,15 @@ class GateService:
     async def get_policy(self, name: ModelName, revision: int) -> GatePolicy:
         """Returns a revision of the policy of a model, 0 means the current one. Raises `ModelNotFound`, `PolicyNotFound`."""
         return await self._gates.policy(await self._model(name), revision)
+
+    async def list_gates(
+        self, parent: ProjectName, *, limit: int, cursor: bytes | None
+    ) -> tuple[list[Gate], bytes | None]:
+        """Returns models with their policies and what became of these lately, and where to go on."""
+        models, following = await self._store.gated_models(parent.project, limit, cursor)
+        policies = await self._gates.policies(parent.project, models)
+        there = [(model, policy) for model, policy in zip(models, policies, strict=True) if policy is not None]
+        return list(await asyncio.gather(*(self._gate(model, policy) for model, policy in there))), following
 
     async def record_evaluation(
         self,
@@ -266,6 +282,15 @@ class GateService:
                 given=str(len(given)),
             )
         return given
+
+    async def _gate(self, model: Model, policy: GatePolicy) -> Gate:
+        verdicts, _ = await self._gates.verdicts(model, 0, limit=VERDICTS_PER_GATE_MAX)
+        return Gate(
+            model,
+            policy,
+            tuple(replace(verdict, results=tuple(verdict.failed[:RESULTS_PER_VERDICT_MAX])) for verdict in verdicts),
+            tuple(await self._gates.waiting_approvals(model)),
+        )
 
     async def _evaluations(self, model: Model, number: int) -> list[Evaluation]:
         return (await self._gates.evaluations(model, number, limit=EVALUATIONS_PER_VERSION_MAX))[0]

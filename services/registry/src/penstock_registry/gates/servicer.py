@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from penstock.api.registry.v1 import registry_service_pb2 as pb
 from penstock_kit import paging
-from penstock_kit.names import ModelAliasName, ModelName, ModelVersionName
+from penstock_kit.names import ModelAliasName, ModelName, ModelVersionName, ProjectName
 from penstock_registry.acting import acting
 from penstock_registry.convert import alias_message, dataset_from_message, metrics_from_messages
 from penstock_registry.gates import convert
@@ -14,6 +14,8 @@ __all__ = ["GateServicer"]
 
 PAGE_SIZE_DEFAULT: Final = 10
 PAGE_SIZE_MAX: Final = 100
+GATES_PER_PAGE: Final = 20
+GATES_PER_PAGE_MAX: Final = 50
 
 
 class GateServicer:
@@ -33,6 +35,19 @@ class GateServicer:
         name = convert.parse_policy_name(request.name)
         policy = await self._gates.get_policy(name, request.revision)
         return pb.GetGatePolicyResponse(policy=convert.policy_message(name, policy))
+
+    async def ListGates(self, request: pb.ListGatesRequest, context: Any) -> pb.ListGatesResponse:
+        parent = ProjectName.parse(request.parent)
+        digest = paging.fingerprint(request)
+        gates, cursor = await self._gates.list_gates(
+            parent,
+            limit=paging.page_size(request.page_size, GATES_PER_PAGE, GATES_PER_PAGE_MAX),
+            cursor=paging.place(request.page_token, digest, bytes),
+        )
+        return pb.ListGatesResponse(
+            gates=[convert.gate_message(gate) for gate in gates],
+            next_page_token="" if cursor is None else paging.seal(digest, cursor),
+        )
 
     async def RecordEvaluation(self, request: pb.RecordEvaluationRequest, context: Any) -> pb.RecordEvaluationResponse:
         parent = ModelVersionName.parse(request.parent)

@@ -35,6 +35,7 @@ SAMPLES: Final = "evaluation_samples"
 VERDICTS: Final = "verdicts"
 APPROVALS: Final = "approvals"
 APPROVALS_MAX: Final = 1_000
+APPROVALS_LISTED_MAX: Final = 200  # of a model; a list of gates asks for those of each
 WRITE_ATTEMPTS_MAX: Final = 20
 
 # Each has the index `model`, by which `RegistryStore.finish_deletion` finds what belonged to a deleted model.
@@ -73,6 +74,12 @@ class GateStore:
             which = f"no revision {wanted} of a gate policy" if wanted else "no gate policy"
             raise PolicyNotFound(f"The model {model.model_id!r} has {which}.") from None
         return bodies.policy_of(document.body)
+
+    async def policies(self, project: str, models: Sequence[Model]) -> list[GatePolicy | None]:
+        """Returns the current policies of models; None of one that was deleted meanwhile."""
+        ids = [_policy_id(model, model.policy_revision) for model in models]
+        found = await self._documents.get_many(POLICIES, project, ids)
+        return [bodies.policy_of(found[one].body) if one in found else None for one in ids]
 
     async def add_evaluation(self, model: Model, evaluation: Evaluation) -> Evaluation:
         """Adds an evaluation. Returns the one that the same create made before, if it did. Raises `VersionTooLarge`."""
@@ -163,6 +170,24 @@ class GateStore:
         )
         given = [bodies.approval_of(document.body) for document in page.documents]
         return [approval for approval in given if approval.holds(model)]
+
+    async def waiting_approvals(self, model: Model) -> list[Approval]:
+        """Returns the approvals for protected aliases that hold now, of versions they do not point to yet, oldest first.
+
+        They are looked for among the `APPROVALS_LISTED_MAX` of the versions with the highest numbers.
+        """
+        page = await self._documents.query(
+            APPROVALS, model.project, "model", equal=(model.uid,), descending=True, limit=APPROVALS_LISTED_MAX
+        )
+        given = [bodies.approval_of(document.body) for document in page.documents]
+        waiting = [
+            approval
+            for approval in given
+            if approval.alias in model.protections
+            and model.number_of(approval.alias) != approval.number
+            and approval.holds(model)
+        ]
+        return sorted(waiting, key=lambda approval: approval.create_us)
 
 
 def add_policy(model: Model, policy: GatePolicy) -> Sequence[Operation]:

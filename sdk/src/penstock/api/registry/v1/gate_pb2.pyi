@@ -211,3 +211,24 @@ class Approval(_message.Message):
     comment: str
     create_time: _timestamp_pb2.Timestamp
     def __init__(self, version: _Optional[str] = ..., alias: _Optional[str] = ..., principal: _Optional[str] = ..., comment: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Gate(_message.Message):
+    __slots__ = ("model", "policy", "aliases", "verdicts", "approvals")
+    class AliasesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    APPROVALS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    policy: GatePolicy
+    aliases: _containers.ScalarMap[str, int]
+    verdicts: _containers.RepeatedCompositeFieldContainer[Verdict]
+    approvals: _containers.RepeatedCompositeFieldContainer[Approval]
+    def __init__(self, model: _Optional[str] = ..., policy: _Optional[_Union[GatePolicy, _Mapping]] = ..., aliases: _Optional[_Mapping[str, int]] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., approvals: _Optional[_Iterable[_Union[Approval, _Mapping]]] = ...) -> None: ...

@@ -366,6 +366,24 @@ class GetGatePolicyResponse(_message.Message):
     policy: _gate_pb2.GatePolicy
     def __init__(self, policy: _Optional[_Union[_gate_pb2.GatePolicy, _Mapping]] = ...) -> None: ...
 
+class ListGatesRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListGatesResponse(_message.Message):
+    __slots__ = ("gates", "next_page_token")
+    GATES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    gates: _containers.RepeatedCompositeFieldContainer[_gate_pb2.Gate]
+    next_page_token: str
+    def __init__(self, gates: _Optional[_Iterable[_Union[_gate_pb2.Gate, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class RecordEvaluationRequest(_message.Message):
     __slots__ = ("parent", "evaluation", "request_id")
     PARENT_FIELD_NUMBER: _ClassVar[int]

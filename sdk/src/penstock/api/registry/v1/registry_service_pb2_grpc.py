@@ -148,6 +148,11 @@ class RegistryServiceStub:
                 request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetGatePolicyRequest.SerializeToString,
                 response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetGatePolicyResponse.FromString,
                 _registered_method=True)
+        self.ListGates = channel.unary_unary(
+                '/penstock.api.registry.v1.RegistryService/ListGates',
+                request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListGatesRequest.SerializeToString,
+                response_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListGatesResponse.FromString,
+                _registered_method=True)
         self.RecordEvaluation = channel.unary_unary(
                 '/penstock.api.registry.v1.RegistryService/RecordEvaluation',
                 request_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.RecordEvaluationRequest.SerializeToString,
@@ -427,6 +432,14 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGates(self, request, context):
+        """Lists the gates of a project: its models that have a gate policy, those whose policy was changed most often first. Each comes
+        with what it said last, and with the approvals that wait for others. Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordEvaluation(self, request, context):
         """Records what was measured of a version. Repeating with the same `request_id` returns the one made first. Errors: NOT_FOUND,
         INVALID_ARGUMENT (FIELD_INVALID), RESOURCE_EXHAUSTED (EVALUATION_LIMIT_REACHED) when a version has 100; VERSION_TOO_LARGE.
@@ -694,6 +707,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.GetGatePolicy,
                     request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetGatePolicyRequest.FromString,
                     response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetGatePolicyResponse.SerializeToString,
+            ),
+            'ListGates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGates,
+                    request_deserializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListGatesRequest.FromString,
+                    response_serializer=penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListGatesResponse.SerializeToString,
             ),
             'RecordEvaluation': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordEvaluation,
@@ -1394,6 +1412,33 @@ class RegistryService:
             '/penstock.api.registry.v1.RegistryService/GetGatePolicy',
             penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetGatePolicyRequest.SerializeToString,
             penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.GetGatePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.api.registry.v1.RegistryService/ListGates',
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListGatesRequest.SerializeToString,
+            penstock_dot_api_dot_registry_dot_v1_dot_registry__service__pb2.ListGatesResponse.FromString,
             options,
             channel_credentials,
             insecure,
