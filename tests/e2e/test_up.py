@@ -74,7 +74,7 @@ def test_one_line_of_json_and_everything_answers(shared: Platform) -> None:
     assert json.loads(run(platform, "whoami", "--json").stdout)["principal"] == "users/owner"
     # Data and credentials are the user's alone.
     data = platform.home / "data"
-    for path in (data, data / "auth", data / "tracking", data / "logs"):
+    for path in (data, *(path for path in data.iterdir() if path.is_dir())):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert [path for path in data.rglob("*") if path.is_file() and path.stat().st_mode & 0o077] == []
 
@@ -265,7 +265,8 @@ def test_it_is_light(shared: Platform, pytestconfig: pytest.Config) -> None:
     # Its own: store servers take what they take.
     own = [process for process in processes if process.name().startswith(("penstock", "python"))]
     resident = [(process.name(), process.memory_info().rss / 1e6) for process in own]
-    limit = 350 if pytestconfig.getoption("--shape") == "one" else 600
+    # The libraries that processes share are counted with each of them.
+    limit = 350 if pytestconfig.getoption("--shape") == "one" else 100 * len(own)
     assert sum(megabytes for _, megabytes in resident) <= limit, resident
 
 
