@@ -6,6 +6,7 @@ Everything here blocks: the clients call it in threads.
 import hashlib
 import mimetypes
 import os
+import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 PIECE_BYTES: Final = 1024 * 1024
+STEP_BYTES: Final = 256 * 1024
+"""So many bytes are written at once, while they are digested: more would not stay in the caches of the processors."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,49 @@ class SmallFiles:
         partial = _partial_of(wanted)
         with _opened_to_write(partial) as file:
             file.truncate()
-            file.write(self._data)
+            _write_all(file, memoryview(self._data))
         partial.replace(wanted.target)
 
     def _refuse(self) -> NoReturn:
         raise _not_what_was_uploaded(self._wanted[min(self._done, len(self._wanted) - 1)].target)
+
+
+class _Digester:
+    """Digests pieces in order in a thread of its own, while the caller does something else with them."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._pieces: queue.SimpleQueue[memoryview | bytes | None] = queue.SimpleQueue()
+        self._done = threading.Semaphore(0)
+        self._waiting = 0
+        self._thread = threading.Thread(target=self._run, name="penstock-digest", daemon=True)
+        self._thread.start()
+
+    def add(self, piece: memoryview | bytes) -> None:
+        """Takes the next bytes, which must stay as they are until `wait`."""
+        self._waiting += 1
+        self._pieces.put(piece)
+
+    def wait(self) -> None:
+        """Returns when all that came is digested."""
+        while self._waiting:
+            self._done.acquire()
+            self._waiting -= 1
+
+    def hexdigest(self) -> str:
+        """The digest of all that came."""
+        self.wait()
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        """Ends the thread. Harmless if it has ended."""
+        self._pieces.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            self._digest.update(piece)
+            self._done.release()
 
 
 class Incoming:
@@ -173,7 +214,7 @@ class Incoming:
         self._sha256 = wanted.blob.sha256
         self._size = wanted.blob.size_bytes
         self._partial = _partial_of(wanted)
-        self._digest = hashlib.sha256()
+        self._digester = _Digester()
         self._file: BinaryIO | None = None
         self.offset = 0
 
@@ -181,7 +222,8 @@ class Incoming:
         """Opens it, with `offset` after what is there."""
         self._file = _opened_to_write(self._partial)
         while self.offset < self._size and (piece := self._file.read(min(PIECE_BYTES, self._size - self.offset))):
-            self._digest.update(piece)
+            self._digester.add(piece)
+            self._digester.wait()
             self.offset += len(piece)
         self._file.seek(self.offset)
         self._file.truncate()
@@ -189,24 +231,28 @@ class Incoming:
     def write(self, piece: bytes | memoryview) -> None:
         """Adds the next bytes. They are digested while they are written."""
         assert self._file is not None, "not open"
-        digesting = threading.Thread(target=self._digest.update, args=(piece,))
-        digesting.start()
+        view = memoryview(piece)
         try:
-            self._file.write(piece)
+            for start in range(0, len(view), STEP_BYTES):
+                step = view[start : start + STEP_BYTES]
+                self._digester.add(step)
+                _write_all(self._file, step)
         finally:
-            digesting.join()
+            self._digester.wait()
         self.offset += len(piece)
 
     def finish(self) -> None:
         """Moves it to its place. Raises `PenstockError` if what came is not what it should be; nothing is left then."""
+        digest = self._digester.hexdigest()
         self.close()
-        if self.offset != self._size or self._digest.hexdigest() != self._sha256:
+        if self.offset != self._size or digest != self._sha256:
             self._partial.unlink()
             raise _not_what_was_uploaded(self._target)
         self._partial.replace(self._target)
 
     def close(self) -> None:
         """Closes it; what is there stays for the next attempt."""
+        self._digester.close()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -219,7 +265,12 @@ def _partial_of(wanted: Wanted) -> Path:
 
 def _opened_to_write(file: Path) -> BinaryIO:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.fdopen(os.open(file, flags, 0o666), "r+b")
+    return os.fdopen(os.open(file, flags, 0o666), "r+b", buffering=0)
+
+
+def _write_all(file: BinaryIO, data: memoryview) -> None:
+    while data:
+        data = data[file.write(data) :]
 
 
 def _not_what_was_uploaded(target: Path) -> PenstockError:
