@@ -77,6 +77,11 @@ async def test_a_repeat_with_a_request_id_is_the_first_version_whatever_came_sin
     await any_artifacts.call("DeleteArtifactVersion", name=V1)
     gone = await any_artifacts.refused("PublishArtifactVersion", parent=ARTIFACT, entries=entries, request_id="x" * 64)
     assert gone.reason == "VERSION_NOT_FOUND"
+    # Nor is another one with its number taken for it, in an artifact that was deleted and made anew.
+    await any_artifacts.call("DeleteArtifact", name=ARTIFACT)
+    assert (await any_artifacts.publish({"a": b"4"})).name == V1
+    gone = await any_artifacts.refused("PublishArtifactVersion", parent=ARTIFACT, entries=entries, request_id="x" * 64)
+    assert gone.reason == "VERSION_NOT_FOUND"
 
 
 async def test_versions_published_at_once_get_numbers_of_their_own(any_artifacts: Artifacts) -> None:

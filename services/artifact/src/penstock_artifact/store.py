@@ -142,7 +142,12 @@ class ArtifactStore:
             call = await self._documents.get(PUBLICATIONS, project, request_key)
         except DocumentMissing:
             return None
-        return await self.version(project, artifact_id, call.body["number"])
+        number = call.body["number"]
+        version = await self.version(project, artifact_id, number)
+        # An artifact that was deleted and made anew gives the same numbers again.
+        if call.body.get("create_us", version.create_us) != version.create_us:
+            raise _version_not_found(artifact_id, number)
+        return version
 
     async def add_version(
         self,
@@ -487,7 +492,7 @@ def _version_id(artifact_id: str, number: int) -> str:
 
 
 def _publication(request_key: str, version: ArtifactVersion) -> Insert:
-    return Insert(PUBLICATIONS, request_key, {"number": version.number})
+    return Insert(PUBLICATIONS, request_key, {"number": version.number, "create_us": version.create_us})
 
 
 def _link_id(link: Link) -> str:
