@@ -147,7 +147,8 @@ def _peers(python: Path, folder: Path) -> dict[tuple[str, str], dict[str, float]
 def _work(python: str, product: str, way: str, environment: Mapping[str, str]) -> dict[str, float]:
     """Does the work in a process of its own. Returns what it says."""
     done = subprocess.run(
-        [python, str(CLIENT), product, way],
+        # Without the folder of the script: modules there have names of the standard library.
+        [python, "-P", str(CLIENT), product, way],
         env=dict(environment),
         stdout=subprocess.PIPE,
         text=True,

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final, TypeVar
 
-from penstock_artifact.domain import BlobId
+from penstock_artifact.domain import BlobId, Storage
 from penstock_artifact.errors import BlobMismatch, QuotaExceeded, StoreFull, UploadInvalid, UploadSilent
 from penstock_artifact.keys import new_key
 from penstock_artifact.store import ArtifactStore, StoredBlob
@@ -55,6 +55,7 @@ class Upload:
         self._writing: deque[asyncio.Task[None]] = deque()
         self._uncounted = self._uncounted_bytes = 0
         self._durable = 0
+        self._storage: Storage | None = None
 
     async def receive(self, parts: AsyncIterator[Part]) -> AsyncIterator[int]:
         """Takes all blobs, and yields how many are durable whenever some more are, and at the end.
@@ -82,8 +83,14 @@ class Upload:
 
     async def _admit(self, blob: BlobId) -> None:
         """Refuses a blob before its bytes are read, if it would not fit."""
-        if not await self._store.blobs(self._project, [blob.sha256]):
-            (await self._store.storage(self._project)).check(self._uncounted_bytes + blob.size)
+        if self._storage is None or blob.size > SMALL_BYTES_MAX:
+            # For a group of small ones once: whatever happens meanwhile is found when they are counted.
+            self._storage = await self._store.storage(self._project)
+        try:
+            self._storage.check(self._uncounted_bytes + blob.size)
+        except QuotaExceeded:
+            if not await self._store.blobs(self._project, [blob.sha256]):
+                raise
 
     async def _take(self, blob: BlobId, incoming: "_Incoming") -> None:
         self._uncounted += 1
@@ -109,6 +116,7 @@ class Upload:
             return
         group = self._group
         self._group = []
+        self._storage = None
         self._uncounted = self._uncounted_bytes = 0
         try:
             unneeded = await self._store.add_blobs(self._project, group)
