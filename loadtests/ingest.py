@@ -51,6 +51,7 @@ async def _round(
     Args:
         offered: Points a second that are sent; None means as many as go.
     """
+    await asyncio.to_thread(os.sync)  # what others have written is not written meanwhile
     messages = Messages(shape)
     channels = [own_channel(address) for _ in runs]
     try:
@@ -75,6 +76,7 @@ async def _bare(url: str) -> float:
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url)
     concern = WriteConcern("majority", j=True)
     inserted = 0
+    await asyncio.to_thread(os.sync)
     start_s = time.perf_counter()
 
     async def insert(collection: Any) -> None:
