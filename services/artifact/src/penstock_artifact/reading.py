@@ -9,7 +9,7 @@ from typing import Final
 from penstock_artifact.store import StoredBlob
 from penstock_kit.stores.blobs import BlobStore
 
-__all__ = ["SMALL_BYTES_MAX", "read_ahead", "read_blobs", "read_by_ranges"]
+__all__ = ["SMALL_BYTES_MAX", "read_ahead", "read_blobs"]
 
 SMALL_BYTES_MAX: Final = 1024 * 1024
 """Up to so many bytes a blob is one piece, and read whole while others are."""
@@ -17,9 +17,6 @@ READ_AT_ONCE_MAX: Final = 16
 """So many small blobs are read at once: each waits for disk or network longer than it takes to come."""
 
 READ_AT_ONCE_BYTES: Final = 4 * 1024 * 1024
-RANGE_BYTES: Final = 16 * 1024 * 1024
-RANGES_AT_ONCE: Final = 2
-"""Two connections are quicker than one where the store is far away. More, or shorter ranges, cost the processors more."""
 
 
 async def read_ahead(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -36,28 +33,6 @@ async def read_ahead(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
-
-
-async def read_by_ranges(blobs: BlobStore, key: str, size: int) -> AsyncGenerator[bytes]:
-    """Yields the first `size` bytes of a blob in order, in ranges of `RANGE_BYTES`, of which some are read at once.
-
-    For whoever takes bytes quicker than one connection brings them. Raises `BlobMissing`.
-    """
-    reading: deque[asyncio.Task[list[bytes]]] = deque()
-    try:
-        for offset in range(0, size, RANGE_BYTES):
-            length = min(RANGE_BYTES, size - offset)
-            reading.append(asyncio.create_task(_pieces(blobs.get(key, offset=offset, length=length))))
-            if len(reading) == RANGES_AT_ONCE:
-                for piece in await reading.popleft():
-                    yield piece
-        while reading:
-            for piece in await reading.popleft():
-                yield piece
-    finally:
-        for task in reading:
-            task.cancel()
-        await asyncio.gather(*reading, return_exceptions=True)
 
 
 async def read_blobs(blobs: BlobStore, stored: Sequence[StoredBlob]) -> AsyncGenerator[tuple[int, bytes]]:
@@ -92,8 +67,4 @@ async def read_blobs(blobs: BlobStore, stored: Sequence[StoredBlob]) -> AsyncGen
 
 
 async def _whole(pieces: AsyncIterator[bytes]) -> bytes:
-    return b"".join(await _pieces(pieces))
-
-
-async def _pieces(pieces: AsyncIterator[bytes]) -> list[bytes]:
-    return [piece async for piece in pieces]
+    return b"".join([piece async for piece in pieces])

@@ -14,7 +14,7 @@ from penstock_artifact.files.service import FileService
 from penstock_artifact.files.servicer import FileServicer
 from penstock_artifact.pages import page_of
 from penstock_artifact.parts.convert import url_message
-from penstock_artifact.parts.service import Digested, PartUploads
+from penstock_artifact.parts.service import PartUploads, blob_of
 from penstock_artifact.parts.servicer import PartServicer
 from penstock_artifact.previews.convert import preview_message
 from penstock_artifact.previews.service import Previewer
@@ -23,6 +23,7 @@ from penstock_artifact.uploads import Part
 from penstock_kit import paging
 from penstock_kit.access import current_caller
 from penstock_kit.names import ArtifactName, ArtifactVersionName, BlobUploadName, ProjectName, RunName
+from penstock_kit.stores.digests import Digesting
 
 __all__ = ["ArtifactServicer"]
 
@@ -69,13 +70,13 @@ class ArtifactServicer(FileServicer, PartServicer):
         by = current_caller().principal
         file = upload_from_message(request.file)
         await self._files.admit(owner, file)
-        digested = Digested()
+        digested = Digesting()
         finishing = self._uploads.finish_unknown(name, request.part_count, file.size, digested, by)
         async with aclosing(finishing) as sizes:  # type: ignore[type-var]  # it is a generator
             async for size in sizes:
                 yield transfer_pb2.FinishFileUploadResponse(digested_bytes=size)
-        there = await self._files.place(owner, file, digested.blob, by)
-        yield transfer_pb2.FinishFileUploadResponse(digested_bytes=digested.blob.size, file=file_message(owner, there))
+        there = await self._files.place(owner, file, blob_of(digested), by)
+        yield transfer_pb2.FinishFileUploadResponse(digested_bytes=digested.size, file=file_message(owner, there))
 
     async def PublishArtifactVersion(
         self, request: pb.PublishArtifactVersionRequest, context: Any

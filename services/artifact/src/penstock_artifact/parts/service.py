@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -26,7 +25,6 @@ from penstock_artifact.errors import (
 from penstock_artifact.keys import new_key, new_streamed_key
 from penstock_artifact.parts.domain import PART_BYTES, UPLOADS_PER_PROJECT_MAX, BlobUpload, upload_id_of
 from penstock_artifact.parts.store import UploadStore, end_of
-from penstock_artifact.reading import read_by_ranges
 from penstock_artifact.signing import SignedUrl, UrlSigner
 from penstock_artifact.store import ArtifactStore, StoredBlob
 from penstock_artifact.uploads import SILENCE_S_MAX
@@ -34,6 +32,7 @@ from penstock_kit.clock import Clock
 from penstock_kit.ids import random_id
 from penstock_kit.names import BlobUploadName, ProjectName
 from penstock_kit.stores.blobs import BlobMissing, BlobStore, BlobStoreFull
+from penstock_kit.stores.digests import Digesting
 from penstock_kit.stores.parts import (
     PART_BYTES_MIN,
     PartsGone,
@@ -43,7 +42,7 @@ from penstock_kit.stores.parts import (
     part_size,
 )
 
-__all__ = ["Digested", "PartUploads", "Piece"]
+__all__ = ["PartUploads", "Piece", "blob_of"]
 
 WRITTEN_AT_ONCE_MAX: Final = 2
 """So many parts of a stream are written while the next one comes. Each is held in memory."""
@@ -52,31 +51,13 @@ PARTS_HELD_MAX: Final = 16
 PART_S_MAX: Final = 300.0
 """How long the bytes of a part may take, so that slow senders do not keep others waiting."""
 VERIFIED_AT_ONCE_MAX: Final = 2
-"""Each holds up to 32 MiB, and can keep a processor busy."""
+"""Each keeps a processor busy."""
 TOLD_INTERVAL_S: Final = 5.0
 """How often the caller hears how far a verification is."""
 BEGIN_ATTEMPTS_MAX: Final = 20
 
 Piece = int | bytes
 """What comes: a part is announced by its number, or some of its bytes."""
-
-
-class Digested:
-    """What was read of a blob so far."""
-
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-        self._size = 0
-
-    def add(self, piece: bytes) -> None:
-        """Takes the next bytes."""
-        self._digest.update(piece)
-        self._size += len(piece)
-
-    @property
-    def blob(self) -> BlobId:
-        """The id of what was read."""
-        return BlobId(self._digest.hexdigest(), self._size)
 
 
 class PartUploads:
@@ -207,14 +188,14 @@ class PartUploads:
             yield blob.size
             return
         await self._join(upload, blob.size)
-        digested = Digested()
-        async with aclosing(self._digest(upload, blob.size, digested)) as sizes:  # type: ignore[type-var]  # it is a generator
+        digested = Digesting()
+        async with aclosing(self._digest(upload, digested)) as sizes:  # type: ignore[type-var]  # it is a generator
             async for size in sizes:
                 yield size
-        if digested.blob != blob:
+        if blob_of(digested) != blob:
             await self._discard(upload)
             raise BlobMismatch(
-                f"The bytes announced as {blob.sha256} have the digest {digested.blob.sha256}: was the file changed "
+                f"The bytes announced as {blob.sha256} have the digest {digested.hexdigest()}: was the file changed "
                 "meanwhile?",
                 sha256=blob.sha256,
             )
@@ -222,7 +203,7 @@ class PartUploads:
         yield blob.size
 
     async def finish_unknown(
-        self, name: BlobUploadName, part_count: int, size: int | None, digested: "Digested", by: str
+        self, name: BlobUploadName, part_count: int, size: int | None, digested: Digesting, by: str
     ) -> AsyncIterator[int]:
         """Makes the bytes of an upload count that was begun without a blob. Yields now and then how many are digested.
 
@@ -230,7 +211,7 @@ class PartUploads:
             name: The upload.
             part_count: How many parts it has.
             size: What was announced; None if nothing was.
-            digested: Has the blob when this ends.
+            digested: Has the blob's digest when this ends.
             by: Whose it is.
 
         Raises `UploadNotFound`, `UploadInvalid`, `PartsNotThere`, `PartInvalid`, `BlobMismatch`, `QuotaExceeded`,
@@ -254,10 +235,10 @@ class PartUploads:
             )
         (await self._store.storage(upload.project)).check(there)
         await self._join(upload, there)
-        async with aclosing(self._digest(upload, there, digested)) as progress:  # type: ignore[type-var]  # it is a generator
+        async with aclosing(self._digest(upload, digested)) as progress:  # type: ignore[type-var]  # it is a generator
             async for done in progress:
                 yield done
-        await self._count(upload, digested.blob)
+        await self._count(upload, blob_of(digested))
 
     async def abort(self, name: BlobUploadName, by: str) -> None:
         """Gives an upload up. No error if the caller has no such upload."""
@@ -338,22 +319,21 @@ class PartUploads:
             await self._discard(upload)
             raise _ended() from None
 
-    async def _digest(self, upload: BlobUpload, size: int, digested: "Digested") -> AsyncIterator[int]:
+    async def _digest(self, upload: BlobUpload, digested: Digesting) -> AsyncIterator[int]:
         """Reads the bytes back that were put together. Yields now and then how many."""
-        now_s = asyncio.get_running_loop().time
         while not await _acquired(self._verifying, TOLD_INTERVAL_S):
             yield 0
+        reading = asyncio.create_task(self._blobs.digest(upload.parts.key, digested))
         try:
-            told_s = now_s()
-            async with aclosing(read_by_ranges(self._blobs, upload.parts.key, size)) as read:
-                async for piece in read:
-                    await asyncio.to_thread(digested.add, piece)
-                    if now_s() - told_s >= TOLD_INTERVAL_S:
-                        told_s = now_s()
-                        yield digested.blob.size
+            while not (await asyncio.wait([reading], timeout=TOLD_INTERVAL_S))[0]:
+                yield digested.size
+            await reading
         except BlobMissing:
             raise _ended() from None
         finally:
+            digested.stop()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
             self._verifying.release()
 
     async def _count(self, upload: BlobUpload, blob: BlobId) -> None:
@@ -445,6 +425,11 @@ def _measured(sizes: Mapping[int, int], part_count: int) -> tuple[int, int]:
     if not sizes[part_count] <= part_bytes:
         raise PartInvalid(f"The last part, {part_count}, has more bytes than the first.", part=str(part_count))
     return sum(sizes.values()), max(part_bytes, 1)
+
+
+def blob_of(digested: Digesting) -> BlobId:
+    """The id of what was read."""
+    return BlobId(digested.hexdigest(), digested.size)
 
 
 def _ended() -> UploadNotFound:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from penstock_kit.stores.digests import Digesting
 from penstock_kit.stores.parts import PartsUpload
 
 __all__ = [
@@ -69,6 +70,13 @@ class BlobStore(Protocol):
         """Yields a blob, or `length` bytes of it from `offset`, in pieces of at most 1 MiB.
 
         Raises `BlobMissing`, `KeyInvalid` at the first.
+        """
+        ...
+
+    async def digest(self, key: str, digesting: Digesting) -> None:
+        """Reads a whole blob for its digest, in a thread. Returns early when that was stopped.
+
+        Raises `BlobMissing`, `KeyInvalid`.
         """
         ...
 

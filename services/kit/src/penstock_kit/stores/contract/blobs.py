@@ -1,11 +1,13 @@
 """What every blob store must do. An adapter passes by a subclass with the fixture `store`."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 
 import pytest
 
 from penstock_kit.stores.blobs import KEY_BYTES_MAX, BlobInfo, BlobMissing, BlobStore, KeyInvalid
+from penstock_kit.stores.digests import STEP_BYTES, Digesting
 from penstock_kit.stores.parts import PART_BYTES_MIN, PARTS_MAX, PartsGone, PartsMissing, PartTooLarge
 
 __all__ = ["BlobStoreContract", "in_chunks", "whole"]
@@ -59,6 +61,23 @@ class BlobStoreContract:
         for offset, length in ((-1, None), (0, -1)):
             with pytest.raises(ValueError, match="negative"):
                 await whole(store.get("blob", offset=offset, length=length))
+
+    @pytest.mark.parametrize("size", [0, 1, STEP_BYTES, 3 * MIB + 17])
+    async def test_the_digest_of_a_blob(self, store: BlobStore, size: int) -> None:
+        data = (bytes(range(251)) * (size // 251 + 1))[:size]
+        await store.put("folder/blob", in_chunks(data))
+        digesting = Digesting()
+        await store.digest("folder/blob", digesting)
+        assert (digesting.hexdigest(), digesting.size) == (hashlib.sha256(data).hexdigest(), size)
+        with pytest.raises(BlobMissing):
+            await store.digest("folder/absent", digesting)
+
+    async def test_a_digest_that_nobody_waits_for_ends(self, store: BlobStore) -> None:
+        await store.put("blob", in_chunks(bytes(8 * MIB)))
+        digesting = Digesting()
+        digesting.stop()
+        await store.digest("blob", digesting)
+        assert 0 < digesting.size < 8 * MIB
 
     async def test_a_missing_blob(self, store: BlobStore) -> None:
         await store.put("folder/blob", in_chunks(b"data"))

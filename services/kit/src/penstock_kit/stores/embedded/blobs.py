@@ -30,6 +30,7 @@ from penstock_kit.stores.blobs import (
     BlobStoreFull,
     KeyInvalid,
 )
+from penstock_kit.stores.digests import STEP_BYTES, Digesting
 from penstock_kit.stores.parts import (
     PartsGone,
     PartsMissing,
@@ -104,6 +105,14 @@ class FilesystemBlobStore:
                 if remaining is not None:
                     remaining -= len(piece)
                 yield piece
+
+    async def digest(self, key: str, digesting: Digesting) -> None:
+        """See `BlobStore.digest`."""
+        path = self._path(key)
+        try:
+            await _in_thread(_digest, path, digesting)
+        except FileNotFoundError:
+            raise BlobMissing(key) from None
 
     async def stat(self, key: str) -> BlobInfo:
         """See `BlobStore.stat`."""
@@ -328,6 +337,13 @@ async def _write_all(file: FileIO, chunks: AsyncIterator[bytes]) -> int:
             waiting = bytearray()
     await _in_thread(_write, file, waiting)
     return size + len(waiting)
+
+
+def _digest(path: Path, digesting: Digesting) -> None:
+    buffer = memoryview(bytearray(STEP_BYTES))
+    with FileIO(str(path)) as file:
+        while (count := file.readinto(buffer)) and digesting.add(buffer[:count]):
+            pass
 
 
 def _write(file: FileIO, data: bytearray) -> None:
