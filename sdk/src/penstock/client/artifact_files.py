@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 PIECE_BYTES: Final = 1024 * 1024
-STEP_BYTES: Final = 256 * 1024
-"""So many bytes are written at once, while they are digested: more would not stay in the caches of the processors."""
+WRITE_BYTES: Final = 128 * 1024
+"""So many bytes are written at once: the kernel took up to four times as long for the same bytes in pieces of 1 MiB and more."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class SmallFiles:
             self._refuse()
         partial = _partial_of(wanted)
         with _opened_to_write(partial) as file:
-            file.truncate()
+            _cut(file, 0)
             _write_all(file, memoryview(self._data))
         partial.replace(wanted.target)
 
@@ -226,15 +226,15 @@ class Incoming:
             self._digester.wait()
             self.offset += len(piece)
         self._file.seek(self.offset)
-        self._file.truncate()
+        _cut(self._file, self.offset)
 
     def write(self, piece: bytes | memoryview) -> None:
         """Adds the next bytes. They are digested while they are written."""
         assert self._file is not None, "not open"
         view = memoryview(piece)
         try:
-            for start in range(0, len(view), STEP_BYTES):
-                step = view[start : start + STEP_BYTES]
+            for start in range(0, len(view), PIECE_BYTES):
+                step = view[start : start + PIECE_BYTES]
                 self._digester.add(step)
                 _write_all(self._file, step)
         finally:
@@ -268,9 +268,15 @@ def _opened_to_write(file: Path) -> BinaryIO:
     return os.fdopen(os.open(file, flags, 0o666), "r+b", buffering=0)
 
 
+def _cut(file: BinaryIO, size: int) -> None:
+    """Leaves so many bytes of a file. One that has no more is let alone: what was cut to 0, ext4 writes out at the close."""
+    if os.fstat(file.fileno()).st_size > size:
+        file.truncate(size)
+
+
 def _write_all(file: BinaryIO, data: memoryview) -> None:
     while data:
-        data = data[file.write(data) :]
+        data = data[file.write(data[:WRITE_BYTES]) :]
 
 
 def _not_what_was_uploaded(target: Path) -> PenstockError:

@@ -45,6 +45,7 @@ from penstock_kit.stores.threads import settled
 __all__ = ["FilesystemBlobStore"]
 
 PIECE_BYTES_MAX = 1_048_576
+WRITE_BYTES = 131_072  # at once: the kernel takes longer for the same bytes in larger pieces
 INCOMING_KEPT_S = 86_400  # an unfinished blob that nothing was added to for a day was left by a process that died
 RENAME_ATTEMPTS_MAX = 100  # deletions beside it may remove the empty folder as often
 
@@ -349,7 +350,7 @@ def _digest(path: Path, digesting: Digesting) -> None:
 def _write(file: FileIO, data: bytearray) -> None:
     view = memoryview(data)
     while view:
-        view = view[file.write(view) :]
+        view = view[file.write(view[:WRITE_BYTES]) :]
 
 
 def _open_part(folder: Path, number: int, part_bytes: int) -> FileIO:
