@@ -29,7 +29,7 @@ __all__ = [
 
 PIECE_BYTES: Final = 1024 * 1024
 WRITE_BYTES: Final = 128 * 1024
-"""So many bytes are written at once: the kernel took up to four times as long for the same bytes in pieces of 1 MiB and more."""
+"""So many bytes are written at once: the kernel took up to four times as long for the same bytes in larger pieces."""
 
 
 @dataclass(frozen=True)
