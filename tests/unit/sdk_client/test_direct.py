@@ -18,7 +18,7 @@ CONTENT = os.urandom(9_000_000)
 
 
 class Store(http.server.ThreadingHTTPServer):
-    """Keeps what is PUT, by path, and gives it back by ranges. Refuses `/refused` before it reads."""
+    """Keeps what is PUT, by path, and gives it back by ranges. Refuses `/refused` before it reads, sends `/moved` on."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
@@ -43,6 +43,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._answer(200)
 
     def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/file")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         first, last = self.headers["Range"].removeprefix("bytes=").split("-")
         self._answer(206, self.server.kept[self.path][int(first) : int(last) + 1])
 
@@ -150,3 +156,22 @@ def test_ranges_are_as_long_as_the_line_is_quick(
     received = [len(piece) for piece in iter(receiving.next, b"")]
     receiving.close()
     assert received == lengths
+
+
+def test_no_redirect_is_followed(store: tuple[Store, str]) -> None:
+    store[0].kept["/file"] = CONTENT
+    receiving = Receiving(f"{store[1]}/moved", 0, len(CONTENT))
+    with pytest.raises(StoreFailed, match="302"):
+        receiving.next()
+    receiving.close()
+
+
+@pytest.mark.parametrize("store", ["http"], indirect=True)
+def test_a_store_behind_a_proxy(store: tuple[Store, str], file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", store[1])
+    direct._opener.cache_clear()
+    sending = Sending(file)
+    sending.add("http://store.example/1", 0, 1_000)
+    assert sending.next() == 1_000
+    sending.close()
+    assert store[0].kept == {"http://store.example/1": CONTENT[:1_000]}

@@ -226,7 +226,7 @@ def _ask(request: urllib.request.Request, read: Callable[[http.client.HTTPRespon
         raise StoreFailed("The server sends to something that is no object store.")
     address = f"{parts.scheme}://{parts.netloc}"
     try:
-        with _opener(is_loopback(address)).open(request, timeout=TIMEOUT_S) as answer:
+        with _opener(is_loopback(address), parts.scheme == "https").open(request, timeout=TIMEOUT_S) as answer:
             return read(answer)
     except urllib.error.HTTPError as error:
         status = error.code
@@ -239,13 +239,20 @@ def _ask(request: urllib.request.Request, read: Callable[[http.client.HTTPRespon
 
 
 @cache
-def _opener(loopback: bool) -> urllib.request.OpenerDirector:
-    # Authorities are read from disk: once, not for each request.
-    handlers: list[urllib.request.BaseHandler] = [_Handler(), _SecureHandler(ssl.create_default_context())]
-    if loopback:
+def _opener(loopback: bool, secure: bool) -> urllib.request.OpenerDirector:
+    """What makes requests. It follows no redirect: a signed URL is good for one place."""
+    handlers: list[urllib.request.BaseHandler] = [
         # A proxy cannot reach what listens on this machine alone.
-        handlers.append(urllib.request.ProxyHandler({}))
-    return urllib.request.build_opener(*handlers)
+        urllib.request.ProxyHandler({} if loopback else None),
+        # Authorities are read from disk, which takes a while: once, and only where there are any.
+        _SecureHandler(ssl.create_default_context()) if secure else _Handler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+    ]
+    opener = urllib.request.OpenerDirector()
+    for handler in handlers:
+        opener.add_handler(handler)
+    return opener
 
 
 def _unreadable(file: Path, reason: str | None) -> InvalidInput:
