@@ -5,7 +5,6 @@ import hashlib
 import json
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -33,6 +32,18 @@ pb = artifact_service_pb2
 async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
     async with installation(tmp_path_factory.mktemp("mlflow")) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def direct(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    """One whose clients reach the object store."""
+    kind = s3_kind()
+    need(kind)
+    with kind(tmp_path_factory.mktemp("s3")) as s3:
+        s3.make_bucket("files")
+        stores = {"blobs_url": s3.bucket_url("files"), "s3_public_url": f"http://127.0.0.1:{s3.port}"}
+        async with installation(tmp_path_factory.mktemp("direct"), artifact_stores=stores) as running:
+            yield running
 
 
 async def stub_of(whole: Installation) -> tuple[Any, Any]:
@@ -170,84 +181,66 @@ async def test_another_project_and_nobody_see_nothing(whole: Installation) -> No
     assert (await whole.call("GET", at)).content == b"secret"
 
 
-async def test_a_link_straight_to_the_object_store(tmp_path: Path) -> None:
-    kind = s3_kind()
-    need(kind)
-    with kind(tmp_path / "s3") as s3:
-        s3.make_bucket("files")
-        stores = {"blobs_url": s3.bucket_url("files"), "s3_public_url": f"http://127.0.0.1:{s3.port}"}
-        async with installation(tmp_path / "data", artifact_stores=stores) as whole:
-            at = f"0/{RUN}/artifacts/model/weights.bin"
-            await whole.call("PUT", f"{FILES}/{at}", content=LARGE)
-            answer = await whole.call("GET", f"{PRESIGNED}/{at}")
-            assert (answer.status_code, answer.json()["file_size"], answer.json()["headers"]) == (200, len(LARGE), {})
-            async with httpx2.AsyncClient(trust_env=False) as store:
-                part = await store.get(answer.json()["url"], headers={"Range": "bytes=1000-1999"})
-            assert (part.status_code, part.content) == (206, LARGE[1_000:2_000])
-            for path, status in ((f"0/{RUN}/artifacts/absent", 404), (f"0/{RUN}/artifacts/model", 400), ("x", 400)):
-                assert (await whole.call("GET", f"{PRESIGNED}/{path}")).status_code == status
-            assert (await whole.front.http.get(f"{PRESIGNED}/{at}")).status_code == 401
+async def test_a_link_straight_to_the_object_store(direct: Installation) -> None:
+    at = f"0/{RUN}/artifacts/model/weights.bin"
+    await direct.call("PUT", f"{FILES}/{at}", content=LARGE)
+    answer = await direct.call("GET", f"{PRESIGNED}/{at}")
+    assert (answer.status_code, answer.json()["file_size"], answer.json()["headers"]) == (200, len(LARGE), {})
+    async with httpx2.AsyncClient(trust_env=False) as store:
+        part = await store.get(answer.json()["url"], headers={"Range": "bytes=1000-1999"})
+    assert (part.status_code, part.content) == (206, LARGE[1_000:2_000])
+    for path, status in ((f"0/{RUN}/artifacts/absent", 404), (f"0/{RUN}/artifacts/model", 400), ("x", 400)):
+        assert (await direct.call("GET", f"{PRESIGNED}/{path}")).status_code == status
+    assert (await direct.front.http.get(f"{PRESIGNED}/{at}")).status_code == 401
 
 
-async def test_parts_go_straight_to_the_object_store(tmp_path: Path) -> None:
-    kind = s3_kind()
-    need(kind)
-    with kind(tmp_path / "s3") as s3:
-        s3.make_bucket("files")
-        stores = {"blobs_url": s3.bucket_url("files"), "s3_public_url": f"http://127.0.0.1:{s3.port}"}
-        async with installation(tmp_path / "data", artifact_stores=stores) as whole:
-            at = f"0/{RUN}/artifacts/model"
-            body: dict[str, Any] = {"path": "/data/weights.bin", "num_parts": 102}
-            answer = await whole.call("POST", f"{MPU}/create/{at}", body)
-            assert answer.status_code == 200, answer.text
-            begun = answer.json()
-            assert [one["part_number"] for one in begun["credentials"]] == list(range(1, 103))
-            of_upload = {"path": body["path"], "upload_id": begun["upload_id"]}
-            parts = [LARGE[:6_000_000], LARGE[6_000_000:]]
-            async with httpx2.AsyncClient(trust_env=False) as store:
-                for credential, part in zip(begun["credentials"], parts, strict=False):
-                    sent = await store.put(credential["url"], content=part, headers=credential["headers"])
-                    assert sent.status_code == 200
-            named = [{"part_number": number, "etag": "e", "url": "u"} for number in (1, 2)]
-            for wrong in (
-                {**of_upload, "parts": []},
-                {**of_upload, "parts": named[1:]},
-                {**of_upload, "parts": [*named, {"part_number": 3}]},
-                {**of_upload, "parts": named, "path": ""},
-                {**of_upload, "parts": named, "path": "a/"},
-                {**of_upload, "parts": named, "path": "a/.."},
-            ):
-                assert (await whole.call("POST", f"{MPU}/complete/{at}", wrong)).status_code == 400, wrong
-            answer = await whole.call("POST", f"{MPU}/complete/{at}", {**of_upload, "parts": named})
-            assert (answer.status_code, answer.json()) == (200, {})
-            assert (await whole.call("GET", f"{FILES}/{at}/weights.bin")).content == LARGE
-            answer = await whole.call("POST", f"{MPU}/complete/{at}", {**of_upload, "parts": named})
-            assert answer.status_code == 404
-            for upload_id in (begun["upload_id"], "../x", ""):
-                answer = await whole.call("POST", f"{MPU}/abort/{at}", {**of_upload, "upload_id": upload_id})
-                assert answer.status_code == (200 if upload_id == begun["upload_id"] else 404)
-            for count in (0, 10_001, -1):
-                assert (await whole.call("POST", f"{MPU}/create/{at}", {**body, "num_parts": count})).status_code == 400
-            for path in ("x", "0/../y", f"0/{RUN}"):
-                assert (await whole.call("POST", f"{MPU}/create/{path}", body)).status_code == 400
+async def test_parts_go_straight_to_the_object_store(direct: Installation) -> None:
+    at = f"0/{RUN}/artifacts/model"
+    body: dict[str, Any] = {"path": "/data/weights.bin", "num_parts": 102}
+    answer = await direct.call("POST", f"{MPU}/create/{at}", body)
+    assert answer.status_code == 200, answer.text
+    begun = answer.json()
+    assert [one["part_number"] for one in begun["credentials"]] == list(range(1, 103))
+    of_upload = {"path": body["path"], "upload_id": begun["upload_id"]}
+    parts = [LARGE[:6_000_000], LARGE[6_000_000:]]
+    async with httpx2.AsyncClient(trust_env=False) as store:
+        for credential, part in zip(begun["credentials"], parts, strict=False):
+            sent = await store.put(credential["url"], content=part, headers=credential["headers"])
+            assert sent.status_code == 200
+    named = [{"part_number": number, "etag": "e", "url": "u"} for number in (1, 2)]
+    for wrong in (
+        {**of_upload, "parts": []},
+        {**of_upload, "parts": named[1:]},
+        {**of_upload, "parts": [*named, {"part_number": 3}]},
+        {**of_upload, "parts": named, "path": ""},
+        {**of_upload, "parts": named, "path": "a/"},
+        {**of_upload, "parts": named, "path": "a/.."},
+    ):
+        assert (await direct.call("POST", f"{MPU}/complete/{at}", wrong)).status_code == 400, wrong
+    answer = await direct.call("POST", f"{MPU}/complete/{at}", {**of_upload, "parts": named})
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert (await direct.call("GET", f"{FILES}/{at}/weights.bin")).content == LARGE
+    answer = await direct.call("POST", f"{MPU}/complete/{at}", {**of_upload, "parts": named})
+    assert answer.status_code == 404
+    for upload_id in (begun["upload_id"], "../x", ""):
+        answer = await direct.call("POST", f"{MPU}/abort/{at}", {**of_upload, "upload_id": upload_id})
+        assert answer.status_code == (200 if upload_id == begun["upload_id"] else 404)
+    for count in (0, 10_001, -1):
+        assert (await direct.call("POST", f"{MPU}/create/{at}", {**body, "num_parts": count})).status_code == 400
+    for path in ("x", "0/../y", f"0/{RUN}"):
+        assert (await direct.call("POST", f"{MPU}/create/{path}", body)).status_code == 400
 
 
-async def test_uploads_in_parts_have_json_twins(tmp_path: Path) -> None:
-    kind = s3_kind()
-    need(kind)
-    with kind(tmp_path / "s3") as s3:
-        s3.make_bucket("files")
-        stores = {"blobs_url": s3.bucket_url("files"), "s3_public_url": f"http://127.0.0.1:{s3.port}"}
-        async with installation(tmp_path / "data", artifact_stores=stores) as whole:
-            begun = await whole.call("POST", "/api/v1/projects/default/blobUploads", {})
-            name = begun.json()["upload"]["name"]
-            signed = await whole.call("POST", f"/api/v1/{name}:signParts", {"parts": [1]})
-            async with httpx2.AsyncClient(trust_env=False) as store:
-                await store.put(signed.json()["urls"][0]["url"], content=b"content")
-            body = {"parent": f"projects/default/runs/{RUN}", "file": {"path": "by-json"}, "partCount": 1}
-            finished = await whole.call("POST", f"/api/v1/{name}:finishFile", body)
-            assert (finished.status_code, "by-json" in finished.text) == (200, True)
-            assert (await whole.call("DELETE", f"/api/v1/{name}")).json() == {}
+async def test_uploads_in_parts_have_json_twins(direct: Installation) -> None:
+    begun = await direct.call("POST", "/api/v1/projects/default/blobUploads", {})
+    name = begun.json()["upload"]["name"]
+    signed = await direct.call("POST", f"/api/v1/{name}:signParts", {"parts": [1]})
+    async with httpx2.AsyncClient(trust_env=False) as store:
+        await store.put(signed.json()["urls"][0]["url"], content=b"content")
+    body = {"parent": f"projects/default/runs/{RUN}", "file": {"path": "by-json"}, "partCount": 1}
+    finished = await direct.call("POST", f"/api/v1/{name}:finishFile", body)
+    assert (finished.status_code, "by-json" in finished.text) == (200, True)
+    assert (await direct.call("DELETE", f"/api/v1/{name}")).json() == {}
 
 
 async def test_there_is_no_link_without_such_a_way(whole: Installation) -> None:

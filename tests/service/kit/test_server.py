@@ -1,8 +1,6 @@
 """How a server starts, says that it is ready, refuses to start, and ends."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import os
 import signal
 import subprocess
@@ -12,13 +10,11 @@ from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.servers import OpenGuard, bearer, serving, until
 from support.small_services import AUTH, RUN, Elsewhere, SmallAuth, SmallTracking, application
+from support.tls import certificate
 
 from penstock.api.auth.v1 import auth_service_pb2 as pb
 from penstock.api.auth.v1 import auth_service_pb2_grpc
@@ -126,29 +122,11 @@ async def test_waiver_of_tls_is_logged(caplog: pytest.LogCaptureFixture) -> None
 
 
 async def test_speaks_tls(tmp_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (tmp_path / "certificate.pem").write_bytes(pem)
-    (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    settings = ServerSettings(tls_certificate_file=tmp_path / "certificate.pem", tls_key_file=tmp_path / "key.pem")
+    certificate_file, key_file = certificate(tmp_path)
+    settings = ServerSettings(tls_certificate_file=certificate_file, tls_key_file=key_file)
     async with (
         serving(application(SmallAuth()), settings=settings) as address,
-        grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(pem)) as channel,
+        grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(certificate_file.read_bytes())) as channel,
     ):
         stub: Any = auth_service_pb2_grpc.AuthServiceStub(channel)
         answer = await stub.ExchangeToken(pb.ExchangeTokenRequest(secret="abc"))
